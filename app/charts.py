@@ -1,0 +1,183 @@
+"""The figures of the page: the cohort map, bars, a confusion matrix, and where two scans match."""
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+
+from app.palette import ACCENT, NUMBERS, SEQUENCE, SIGNED, Mark, marks
+from app.words import literal_html
+
+__all__ = ["Figure", "Places", "bars", "confusion", "match", "numbers_map", "values_map"]
+
+Figure: TypeAlias = go.Figure
+
+WEBGL_FROM = 2_000
+"""Points from which the map is drawn by WebGL; fewer are drawn as SVG, which every browser and remote desktop has."""
+
+_BARE = {"visible": False, "showgrid": False, "zeroline": False}
+
+
+class Places:
+    """Where each case lies on the map, and what the pointer says over it.
+
+    Attributes:
+        xy: map coordinates.
+        ids: volume ids.
+        hover: what is shown over each point, as HTML.
+    """
+
+    def __init__(self, xy: Float[np.ndarray, "n 2"], ids: Int[np.ndarray, " n"], hover: Sequence[str]) -> None:
+        self.xy, self.ids, self.hover = xy, ids, hover
+
+    def trace(self, rows: Sequence[int], **look: object) -> go.Scatter | go.Scattergl:
+        """The points of some rows."""
+        kind = go.Scattergl if len(self.ids) >= WEBGL_FROM else go.Scatter
+        return kind(
+            x=self.xy[rows, 0],
+            y=self.xy[rows, 1],
+            customdata=self.ids[rows],
+            hovertext=[self.hover[row] for row in rows],
+            hovertemplate="%{hovertext}<extra></extra>",
+            mode="markers",
+            unselected={"marker": {"opacity": 0.45}},
+            **look,
+        )
+
+
+def values_map(places: Places, values: Sequence[str | None], selected: int | None) -> Figure:
+    """The map coloured by category, a legend entry each; clicking an entry hides its points."""
+    looks = marks(values)
+    rows: dict[Mark, list[int]] = defaultdict(list)
+    for row, value in enumerate(values):
+        rows[looks[value]].append(row)
+    figure = go.Figure()
+    for look in dict.fromkeys(looks.values()):
+        if rows[look]:
+            marker = {"color": look.colour, "symbol": look.symbol, "size": _size(len(values)), "opacity": 0.85}
+            figure.add_trace(places.trace(rows[look], marker=marker, name=literal_html(look.name)))
+    return _as_map(figure, places, selected)
+
+
+def numbers_map(places: Places, values: Sequence[float | None], column: str, selected: int | None) -> Figure:
+    """The map coloured by a number, with a colour bar; cases without one are grey rings."""
+    known = [row for row, value in enumerate(values) if value is not None]
+    unknown = [row for row, value in enumerate(values) if value is None]
+    figure = go.Figure()
+    size = _size(len(values))
+    if unknown:
+        ring = {"color": "#9aa5ad", "symbol": "circle-open", "size": size}
+        figure.add_trace(places.trace(unknown, marker=ring, name="no value", showlegend=False))
+    marker = {
+        "color": [values[row] for row in known],
+        "colorscale": NUMBERS,
+        "size": size,
+        "opacity": 0.9,
+        "colorbar": {"title": {"text": literal_html(column)}, "thickness": 12, "outlinewidth": 0},
+    }
+    figure.add_trace(places.trace(known, marker=marker, name=literal_html(column), showlegend=False))
+    return _as_map(figure, places, selected)
+
+
+def _size(points: int) -> int:
+    return 11 if points < 500 else 7 if points < 10_000 else 4
+
+
+def _as_map(figure: Figure, places: Places, selected: int | None) -> Figure:
+    if selected is not None and selected in places.ids:
+        x, y = places.xy[places.ids == selected][0]
+        ring = {"color": "rgba(0,0,0,0)", "size": 22, "line": {"color": "#d55e00", "width": 3}}
+        figure.add_scatter(x=[x], y=[y], mode="markers", marker=ring, hoverinfo="skip", showlegend=False)
+    figure.update_xaxes(**_BARE)
+    figure.update_yaxes(**_BARE)
+    figure.update_layout(
+        height=620,
+        margin={"l": 0, "r": 0, "t": 8, "b": 0},
+        legend={"orientation": "h", "y": -0.02, "itemsizing": "constant"},
+        dragmode="pan",
+        clickmode="event+select",
+        hoverlabel={"align": "left"},
+    )
+    return figure
+
+
+def bars(counts: Mapping[str, int]) -> Figure:
+    """One horizontal bar a value, the longest on top."""
+    names = [literal_html(name) for name in counts]
+    amounts = list(counts.values())
+    figure = go.Figure(
+        go.Bar(
+            x=amounts,
+            y=names,
+            orientation="h",
+            marker={"color": ACCENT},
+            text=amounts,
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(visible=False, rangemode="tozero")
+    figure.update_yaxes(type="category", ticksuffix="  ", autorange="reversed")
+    figure.update_layout(height=90 + 30 * len(names), margin={"l": 0, "r": 36, "t": 4, "b": 4}, bargap=0.3)
+    return figure
+
+
+def confusion(classes: Sequence[str], matrix: Int[np.ndarray, "c c"]) -> Figure:
+    """Scans by true class (rows) and predicted class (columns)."""
+    names = [literal_html(name) for name in classes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=matrix,
+            x=names,
+            y=names,
+            colorscale=SEQUENCE,
+            showscale=False,
+            texttemplate="%{z}",
+            xgap=2,
+            ygap=2,
+            hovertemplate="is %{y}, taken for %{x}: %{z}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="taken for", type="category", side="bottom", showgrid=False)
+    figure.update_yaxes(title="is", type="category", autorange="reversed", showgrid=False)
+    figure.update_layout(height=160 + 44 * len(names), margin={"l": 0, "r": 0, "t": 8, "b": 0})
+    return figure
+
+
+def match(picture: bytes | None, shares: Float[np.ndarray, "3 rows cols"], *, opacity: float) -> Figure:
+    """Each grid cell's share of the score over a three-plane picture.
+
+    Args:
+        picture: PNG of the three planes side by side; None leaves the ground black.
+        shares: parts of the score, planes in the picture's order.
+        opacity: of the overlay, 0 to 1.
+    """
+    _, rows, cols = shares.shape
+    width = 3 * cols
+    limit = float(np.abs(shares).max())
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.concatenate(list(shares), axis=1),
+            x0=0.5,
+            y0=0.5,
+            zmin=-limit,
+            zmax=limit,
+            colorscale=SIGNED,
+            opacity=opacity,
+            hovertemplate="share of the score: %{z:.4f}<extra></extra>",
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".3f", "len": 0.95},
+        )
+    )
+    if picture is not None:
+        source = "data:image/png;base64," + base64.b64encode(picture).decode()
+        corner = {"x": 0, "y": 0, "sizex": width, "sizey": rows}
+        figure.add_layout_image(source=source, xref="x", yref="y", sizing="stretch", layer="below", **corner)
+    figure.update_xaxes(range=[0, width], constrain="domain", **_BARE)
+    figure.update_yaxes(range=[rows, 0], scaleanchor="x", constrain="domain", **_BARE)
+    figure.update_layout(height=230, margin={"l": 0, "r": 0, "t": 0, "b": 0}, plot_bgcolor="black")
+    return figure

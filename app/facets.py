@@ -1,0 +1,67 @@
+"""What can be filtered by: the values of the catalog's columns with how many scans have each.
+
+Kept for a minute and dropped when a label changes; the same for every user, as it says nothing about a query.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app.session import identity
+from raptor_search.archive import Archive
+from raptor_search.catalog import StoredSpec, Value
+
+__all__ = ["Facets", "facets", "forget_facets"]
+
+COLUMNS = ("modality", "body_part", "sex", "manufacturer")
+MAX_VALUES = 40
+"""A label with more values than this is not offered value by value."""
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Values by column, the commonest first.
+
+    Attributes:
+        columns: typed columns: how many scans have each value; those without any value are absent.
+        labels: the same for labels of at most `MAX_VALUES` values.
+        ages: youngest and oldest in years, or None where no age is known.
+        patients: how many patients are known.
+    """
+
+    columns: dict[str, dict[str, int]]
+    labels: dict[str, dict[str, int]]
+    ages: tuple[float, float] | None
+    patients: int
+
+
+def facets(archive: Archive, stored: StoredSpec) -> Facets:
+    """The values of the scans embedded under a spec."""
+    return _facets(archive, stored.id, identity(), archive.catalog.embedding_high_water(stored.id))
+
+
+def forget_facets() -> None:
+    """A label was changed: count again."""
+    _facets.clear()
+
+
+@st.cache_data(ttl=60, show_spinner=False, max_entries=8)
+def _facets(_archive: Archive, spec_id: int, identity: tuple[int, int] | None, high_water: int) -> Facets:
+    catalog = _archive.catalog
+    ids = catalog.ids(spec_id)
+    columns = {name: _counted(catalog.column_values(name, ids)) for name in COLUMNS}
+    labels = {
+        name: _counted(catalog.column_values(name, ids)) for name, kind in catalog.columns().items() if kind == "label"
+    }
+    ages = [float(age) for age in catalog.column_values("age", ids) if age is not None]
+    return Facets(
+        columns={name: counts for name, counts in columns.items() if counts},
+        labels={name: counts for name, counts in labels.items() if len(counts) <= MAX_VALUES},
+        ages=(min(ages), max(ages)) if ages else None,
+        patients=len({key for key in catalog.patient_keys(ids) if key is not None}),
+    )
+
+
+def _counted(values: list[Value | None]) -> dict[str, int]:
+    return dict(Counter(str(value) for value in values if value is not None).most_common())

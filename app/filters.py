@@ -1,0 +1,109 @@
+"""The filters beside the hits: widgets that together make one condition of the library's filter language."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app.facets import Facets
+from app.words import column_name
+from raptor_search.filters import And, Between, Filter, In, parse_where
+
+__all__ = ["Asked", "ask"]
+
+MAX_HITS = 50
+DEFAULT_HITS = 10
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user narrowed the search to.
+
+    Attributes:
+        where: the condition, or None.
+        k: hits wanted.
+        other_patients: whether the query's own patient is left out.
+    """
+
+    where: Filter | None
+    k: int
+    other_patients: bool
+
+
+def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
+    """Draw the filters and say what they ask for.
+
+    Raises:
+        QueryError: the condition that was typed cannot be read.
+    """
+    st.subheader("Narrow the search", anchor=False)
+    k = st.number_input(
+        "Scans to show", min_value=1, max_value=MAX_HITS, value=DEFAULT_HITS, key="hits", persist_state="session"
+    )
+    other_patients = st.toggle("Other patients only", key="other_patients", persist_state="session")
+    terms: list[Filter] = [
+        In(column, tuple(chosen)) for column, counts in facets.columns.items() if (chosen := _choose(column, counts))
+    ]
+    if facets.ages is not None and (ages := _ages(*facets.ages)):
+        terms.append(Between("age", *ages))
+    terms += _labels(facets.labels)
+    typed = st.text_input(
+        "Condition",
+        placeholder="age > 60 AND sex = 'F'",
+        help="Words of SQL's WHERE: =, !=, <, >, IN, BETWEEN, IS NULL, AND, OR, NOT. "
+        f"Columns: {', '.join(f'`{name}`' for name in columns if '`' not in name)}",
+        key="condition",
+        persist_state="session",
+    )
+    if typed.strip():
+        terms.append(parse_where(typed))
+    return Asked(And(tuple(terms)) if terms else None, int(k), other_patients)
+
+
+def _choose(column: str, counts: Mapping[str, int]) -> list[str]:
+    return st.multiselect(
+        column_name(column),
+        list(counts),
+        format_func=lambda value: f"{value} ({counts[value]})" if value in counts else value,
+        placeholder="any",
+        key=f"filter {column}",
+        persist_state="session",
+    )
+
+
+def _ages(youngest: float, oldest: float) -> tuple[float, float] | None:
+    """The age range that was chosen, or None where the slider covers everybody."""
+    if youngest == oldest:
+        return None
+    low, high = st.slider(
+        "Age in years",
+        youngest,
+        oldest,
+        (youngest, oldest),
+        step=1.0,
+        format="%d",
+        help="A narrowed range leaves out scans without an age. Ages from 90 on are pooled as 90.",
+        key=f"filter age {youngest:g} {oldest:g}",
+        persist_state="session",
+    )
+    return None if (low, high) == (youngest, oldest) else (low, high)
+
+
+def _labels(labels: Mapping[str, Mapping[str, int]]) -> list[Filter]:
+    """One term a label: any of its chosen values."""
+    options = [(name, value) for name, counts in labels.items() for value in counts]
+    if not options:
+        return []
+    chosen = st.multiselect(
+        "Labels",
+        options,
+        format_func=lambda option: f"{option[0]}: {option[1]} ({labels.get(option[0], {}).get(option[1], 0)})",
+        placeholder="any",
+        help="Values of one label are alternatives; different labels must all hold.",
+        key="filter labels",
+        persist_state="session",
+    )
+    values: dict[str, list[str]] = {}
+    for name, value in chosen:
+        values.setdefault(name, []).append(value)
+    return [In(name, tuple(some)) for name, some in values.items()]

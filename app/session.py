@@ -1,0 +1,59 @@
+"""What one process of the page shares: the open archive and the encoder's turn. Nothing of a user lives here."""
+
+import getpass
+import os
+import threading
+from pathlib import Path
+
+import streamlit as st
+
+from raptor_search.archive import Archive
+
+__all__ = ["author", "embedding_turn", "has_catalog", "home", "identity", "open_archive"]
+
+DEFAULT_HOME = Path("raptor-archive")
+
+
+def home() -> Path:
+    """The archive's folder: `RAPTOR_HOME`, else ./raptor-archive."""
+    return Path(os.environ.get("RAPTOR_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+def has_catalog() -> bool:
+    """Whether there is an archive to open: a catalog in its folder, or a database named by URL."""
+    return bool(os.environ.get("RAPTOR_DATABASE_URL")) or (home() / "catalog.db").is_file()
+
+
+def open_archive() -> Archive:
+    """The archive that this page serves, opened once and again where it was replaced on disk.
+
+    Raises:
+        CatalogError: there is none, or it is of another revision.
+        KeyMismatchError: the key at hand is not its key.
+    """
+    return _open(str(home()), identity())
+
+
+@st.cache_resource(show_spinner=False, max_entries=1, on_release=lambda archive: archive.close())
+def _open(folder: str, identity: tuple[int, int] | None) -> Archive:
+    return Archive.open(Path(folder))
+
+
+def identity() -> tuple[int, int] | None:
+    """Which file the catalog is: another one where the archive was deleted and made anew."""
+    try:
+        facts = (home() / "catalog.db").stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+@st.cache_resource(show_spinner=False)
+def embedding_turn() -> threading.Lock:
+    """Held while a scan is embedded: one at a time, so that two users do not halve each other's speed."""
+    return threading.Lock()
+
+
+def author() -> str:
+    """Who changes labels: the account that runs the page, as there is no login on the loopback address."""
+    return getpass.getuser()

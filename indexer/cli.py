@@ -1,0 +1,216 @@
+"""The `raptor` command. Each command is a few lines over the library; errors are one line and exit status 1.
+
+What a command needs is imported by it: torch takes seconds, and most commands do without.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from raptor_search.errors import RaptorError
+
+__all__ = ["app", "main"]
+
+EXIT_ERROR = 1
+EXIT_QUARANTINED = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="raptor",
+    help="Search 3D medical scans by similarity. Research use only; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console()
+err = Console(stderr=True)
+
+Home = Annotated[Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", show_default=True)]
+Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM series, NIfTI, NRRD, MedMNIST npz.")]
+Encoder = Annotated[
+    str | None, typer.Option(help="dinov2-small|base|large|giant, vits14-packaged, efficientnet-lite0.")
+]
+Layer = Annotated[str | None, typer.Option(help="Transformer block whose output is taken, or `last`.")]
+Weights = Annotated[Path | None, typer.Option(help="A local checkpoint (safetensors, or the packaged file).")]
+Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
+Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token.", min=1)]
+Seed = Annotated[int | None, typer.Option(help="Seed of the random projection.", min=0)]
+Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DEFAULT_HOME = Path("raptor-archive")
+
+
+@app.command()
+def index(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files and folders to index.")] = None,
+    home: Home = DEFAULT_HOME,
+    encoder: Encoder = None,
+    layer: Layer = None,
+    weights: Weights = None,
+    preset: Preset = None,
+    components: Components = None,
+    seed: Seed = None,
+    labels: Annotated[list[Path] | None, typer.Option(help="CSV or TSV joined on file, series or patient.")] = None,
+    add_spec: Annotated[bool, typer.Option("--add-spec", help="Embed under a second spec.")] = False,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Embed every scan that the archive does not have yet, and publish the index."""
+    from indexer import render
+    from indexer.pipeline import index as index_paths
+    from indexer.progress import Terminal
+    from indexer.recipe import Options
+
+    options = Options(
+        encoder=encoder,
+        layer=layer,
+        weights=weights,
+        preset=preset,
+        components=components,
+        seed=seed,
+        device=device,
+    )
+    report = index_paths(
+        paths or [],
+        home=home,
+        options=options,
+        labels=labels or [],
+        add_spec=add_spec,
+        progress=Terminal(err),
+    )
+    if as_json:
+        print(json.dumps(render.report_json(report, home), indent=2))
+    else:
+        render.report(out, report, home)
+    if report.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if report.quarantined:
+        raise typer.Exit(EXIT_QUARANTINED)
+
+
+@app.command()
+def embed(
+    paths: Paths,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the vectors.")],
+    encoder: Encoder = None,
+    layer: Layer = None,
+    weights: Weights = None,
+    preset: Preset = None,
+    components: Components = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+) -> None:
+    """Embed scans without an archive: one float32 `.npy` a volume, and `spec.json`."""
+    from indexer.export import export
+    from indexer.progress import Terminal
+    from indexer.recipe import Options
+
+    options = Options(
+        encoder=encoder,
+        layer=layer,
+        weights=weights,
+        preset=preset,
+        components=components,
+        seed=seed,
+        device=device,
+    )
+    written, refused = export(paths, out_dir, options, Terminal(err))
+    out.print(f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read", soft_wrap=True)
+    if refused:
+        raise typer.Exit(EXIT_QUARANTINED)
+
+
+@app.command()
+def search(
+    scan: Annotated[Path, typer.Argument(help="A scan: a file, a folder or zip of one DICOM series.")],
+    home: Home = DEFAULT_HOME,
+    k: Annotated[int, typer.Option("-k", help="Hits.", min=1)] = 10,
+    where: Annotated[str | None, typer.Option(help="A filter, such as \"modality = 'CT' and age > 60\".")] = None,
+    exclude_patient: Annotated[str | None, typer.Option(help="Leave out the scans of this patient id.")] = None,
+    spec: Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the archive's scans most similar to one scan."""
+    from indexer import render
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive:
+        result = archive.search(scan, k=k, where=where, exclude_patient=exclude_patient, spec=spec)
+        if as_json:
+            print(json.dumps(result.to_dict(), indent=2))
+        else:
+            render.hits(out, result, archive.notice)
+
+
+@app.command()
+def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
+    """Say what the archive holds: volumes, specs, index versions, quarantine."""
+    from indexer import render
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive:
+        facts = archive.status()
+        if as_json:
+            print(json.dumps(facts.to_dict(), indent=2))
+        else:
+            render.status(out, facts)
+
+
+@app.command()
+def upgrade(home: Home = DEFAULT_HOME) -> None:
+    """Bring an older archive to this version's tables, after a backup."""
+    from raptor_search.archive import Archive
+
+    Archive.open(home, upgrade=True).close()
+    out.print(f"{home} is up to date", soft_wrap=True)
+
+
+@app.command(name="map")
+def map_(home: Home = DEFAULT_HOME) -> None:
+    """Draw the cohort map (UMAP) that the page shows."""
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive, err.status("Computing the map"):
+        drawn = archive.draw_map()
+    out.print(f"Map of {len(drawn.volume_ids)} scans stored in {home}", soft_wrap=True)
+
+
+@app.command(name="app")
+def app_(
+    home: Home = DEFAULT_HOME, port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8501
+) -> None:
+    """Serve the page on 127.0.0.1."""
+    from indexer.serve import serve
+
+    raise typer.Exit(serve(home, port=port))
+
+
+@app.command()
+def demo(
+    home: Annotated[Path, typer.Option(help="Folder for the demo's scans and archive.")] = Path("raptor-demo"),
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the first search.")] = False,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8501,
+    seed: Annotated[int, typer.Option(help="Seed of the derived scans.", min=0)] = 0,
+) -> None:
+    """Make an archive of scans derived from real ones, index it, search it, and serve the page."""
+    from indexer.demo.run import run_demo
+    from indexer.serve import serve
+
+    run_demo(home, seed=seed, out=out, err=err)
+    if not no_serve:
+        out.print(f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C", soft_wrap=True)
+        raise typer.Exit(serve(home, port=port))
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on standard error."""
+    try:
+        app()
+    except RaptorError as error:
+        err.print(f"raptor: {error.message}", style="red", markup=False, soft_wrap=True, highlight=False)
+        sys.exit(EXIT_ERROR)

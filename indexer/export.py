@@ -1,0 +1,96 @@
+"""Embedding without an archive: vectors as `.npy` files, with the spec beside them."""
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from indexer.pipeline import find_sources
+from indexer.progress import Progress, Silent
+from indexer.read_ahead import read_ahead
+from indexer.recipe import Options, refuse_without_rule
+from raptor_search.embedding import embed
+from raptor_search.errors import ReadError, UsageError
+from raptor_search.readers import Source, read
+from raptor_search.specs import EmbeddingSpec
+
+__all__ = ["export"]
+
+
+def export(
+    paths: Sequence[Path], out: Path, options: Options, progress: Progress | None = None
+) -> tuple[list[Path], list[tuple[Source, ReadError]]]:
+    """Write one flat float32 `.npy` a volume, in the published order [plane, k, token], and `spec.json`.
+
+    Returns:
+        The files written, and the sources that could not be read.
+
+    Raises:
+        UsageError: a path that is not there, no scan below it, or a folder that cannot be written.
+    """
+    progress = progress or Silent()
+    refused: list[tuple[Source, ReadError]] = []
+
+    def refuse(source: Source, error: ReadError) -> None:
+        refused.append((source, error))
+        progress.quarantined(source, error)
+
+    sources, _ = find_sources(paths, progress, refuse)
+    _make_folder(out)
+    encoder, spec = options.load()
+    refuse_without_rule(spec, sources)
+    written = []
+    names = _unique_names(sources)
+    with progress.embedding(len(sources)) as bar:
+        for source, scan in read_ahead(read, sources):
+            if isinstance(scan, ReadError):
+                refuse(source, scan)
+            else:
+                target = out / f"{names[source]}.npy"
+                _write_array(target, embed(scan.volume, encoder, spec, progress=bar.slices).vector)
+                written.append(target)
+            bar.volume_done(source.name)
+    _write_spec(out / "spec.json", spec)
+    return written, refused
+
+
+def _unique_names(sources: Sequence[Source]) -> dict[Source, str]:
+    """A file name for each source: its own, after its folder's or file's where two would meet."""
+    names = {s: s.name for s in sources}
+    for level in range(1, 8):
+        count = Counter(names.values())
+        if max(count.values(), default=0) < 2:
+            return names
+        for source, name in names.items():
+            parts = (source.path.parent if source.member == "" else source.path).with_suffix("").parts
+            if count[name] > 1 and level <= len(parts):
+                names[source] = f"{parts[-level]}_{name}"
+    raise UsageError("two volumes would be written to one file name: embed them in two runs, each with its own --out")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written ({error.strerror}): give another folder") from error
+
+
+def _write_array(target: Path, vector: Float32[np.ndarray, " n"]) -> None:
+    partial = target.with_name(f".{target.name}.part")
+    with partial.open("wb") as file:
+        np.save(file, vector)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(target)
+
+
+def _write_spec(target: Path, spec: EmbeddingSpec) -> None:
+    document = {"fingerprint": spec.fingerprint, "shape": spec.shape, "order": "plane, component, token"}
+    target.write_text(json.dumps(document | {"spec": spec.fields()}, indent=2) + "\n")

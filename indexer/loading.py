@@ -1,0 +1,109 @@
+"""What is done with one source before it is embedded: is it known, are its bytes, what does it hold."""
+
+from dataclasses import dataclass
+
+from raptor_search.preview import three_planes
+
+from raptor_search.archive import Archive
+from raptor_search.catalog import KnownSource, NewVolume, StoredSpec
+from raptor_search.embedding import Embedding
+from raptor_search.keys import ArchiveKey
+from raptor_search.readers import Scan, Source, content_digest, read
+from raptor_search.readers.tables import Table, annotate
+
+__all__ = ["Loaded", "Loader", "new_volume"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A source that was read, or whose bytes turned out to be embedded already.
+
+    Attributes:
+        source: where it came from.
+        content_key: keyed hash of its bytes.
+        known: what the archive has at this source.
+        was_embedded: whether that is these bytes, embedded under the run's spec.
+        scan: voxels and metadata; None where nothing about it can have changed.
+        preview: PNG of the three middle planes.
+    """
+
+    source: Source
+    content_key: str
+    known: KnownSource | None
+    was_embedded: bool
+    scan: Scan | None
+    preview: bytes | None
+
+
+class Loader:
+    """Reads sources for one run: safe to call from the reading thread."""
+
+    def __init__(self, archive: Archive, stored: StoredSpec, tables: list[Table], *, refresh: bool) -> None:
+        self._catalog = archive.catalog
+        self._key = archive.key
+        self._stored = stored
+        self._tables = tables
+        self._refresh = refresh
+
+    def is_present(self, source: Source) -> bool:
+        """Whether this source, by size and time, is embedded under the run's spec and its metadata stand."""
+        if self._refresh:
+            return False
+        known = self._catalog.known(self._key.digest("source", source.uri))
+        return (
+            known is not None
+            and self._stored.id in known.spec_ids
+            and (known.size, known.mtime_ns) == (source.size, source.mtime_ns)
+        )
+
+    def load(self, source: Source) -> Loaded:
+        """Hash the bytes, and read the scan unless they are embedded already.
+
+        Raises:
+            ReadError: where the source cannot be read.
+        """
+        known = self._catalog.known(self._key.digest("source", source.uri))
+        content_key = self._key.digest("content", content_digest(source))
+        embedded = bool(known and known.content_key == content_key and self._stored.id in known.spec_ids)
+        if embedded and not self._refresh:
+            return Loaded(source, content_key, known, embedded, None, None)
+        scan = annotate(read(source), source, self._tables)
+        return Loaded(source, content_key, known, embedded, scan, three_planes(scan.volume))
+
+
+def new_volume(loaded: Loaded, key: ArchiveKey, stored: StoredSpec, embedding: Embedding | None) -> NewVolume:
+    """The row that a read scan becomes; without `embedding` it shares the vector of equal bytes."""
+    if loaded.scan is None:
+        raise ValueError("a scan that was not read cannot be committed")
+    source, scan = loaded.source, loaded.scan
+    volume, metadata, identity = scan.volume, scan.metadata, scan.identity
+    return NewVolume(
+        source_key=key.digest("source", source.uri),
+        locator=source.uri,
+        size=source.size,
+        mtime_ns=source.mtime_ns,
+        content_key=loaded.content_key,
+        format=volume.format,
+        shape=volume.shape,
+        spacing=volume.spacing,
+        orientation=volume.orientation,
+        oriented=volume.oriented,
+        spec_id=stored.id,
+        vector=embedding.stored if embedding else None,
+        intensity_rule=embedding.intensity_rule.name if embedding else None,
+        labels=scan.labels,
+        preview=loaded.preview,
+        patient_key=key.digest("patient", identity.patient) if identity.patient else None,
+        study_key=key.digest("study", identity.study) if identity.study else None,
+        series_key=key.digest("series", identity.series) if identity.series else None,
+        site_key=key.digest("site", identity.site) if identity.site else None,
+        modality=metadata.modality,
+        body_part=metadata.body_part,
+        sex=metadata.sex,
+        age=metadata.age,
+        year=metadata.year,
+        laterality=metadata.laterality,
+        contrast_agent=metadata.contrast_agent,
+        manufacturer=metadata.manufacturer,
+        model=metadata.model,
+    )

@@ -1,0 +1,242 @@
+"""From files to a published index: discover, read ahead, embed, commit one by one, publish.
+
+Each volume is one transaction, so a run that is killed anywhere loses at most the volume in hand, and the next
+run finds what is missing. Reading runs ahead of the encoder by a bounded number of volumes.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.loading import Loaded, Loader, new_volume
+from indexer.progress import Progress, Silent
+from indexer.read_ahead import read_ahead
+from indexer.recipe import Options, refuse_without_rule, resolve
+from raptor_search.archive import Archive
+from raptor_search.catalog import StoredSpec, writer_lock
+from raptor_search.embedding import embed
+from raptor_search.encoders import Encoder
+from raptor_search.errors import ReadError, UsageError
+from raptor_search.readers import Refused, Skipped, Source, discover
+from raptor_search.readers.tables import Table, find_participants, read_table
+
+__all__ = ["IndexReport", "find_sources", "index"]
+
+TABLES_SETTING = "tables"
+"""Keyed hash of the tables that the last whole run joined."""
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a run did.
+
+    Attributes:
+        added: volumes newly committed.
+        shared: of those, how many share the vector of equal bytes.
+        present: volumes that were in the archive already.
+        quarantined: sources that could not be read, with the reason.
+        skipped: files that are no scans, counted by reason.
+        unmatched: rows of each table that was joined in this run that met no scan.
+        dropped: columns of each table that were not kept.
+        version: the index version that serves now, None where nothing is embedded.
+        volumes: volumes embedded under the spec after the run.
+        interrupted: whether Ctrl-C ended it early; what was committed is kept and published.
+    """
+
+    added: int
+    shared: int
+    present: int
+    quarantined: tuple[tuple[Source, ReadError], ...]
+    skipped: dict[str, int]
+    unmatched: dict[str, int]
+    dropped: dict[str, tuple[str, ...]]
+    version: int | None
+    volumes: int
+    interrupted: bool
+
+
+@dataclass
+class _Tally:
+    added: int = 0
+    shared: int = 0
+    present: int = 0
+    quarantined: list[tuple[Source, ReadError]] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def index(
+    paths: Sequence[Path | str],
+    *,
+    home: Path | str,
+    options: Options | None = None,
+    labels: Sequence[Path | str] = (),
+    add_spec: bool = False,
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Embed every volume under `paths` that the archive does not have yet, and publish the index.
+
+    Args:
+        paths: files and folders; with `add_spec`, none means every source that the archive knows.
+        home: the archive's folder, made where it is absent.
+        options: encoder and recipe; the archive's own where left open.
+        labels: tables (CSV or TSV) joined on file, series or patient.
+        add_spec: embed under a second spec instead of refusing options that differ.
+        progress: hears how far the run is.
+
+    Raises:
+        UsageError: a path that is not there, or no scan below any of them.
+        SpecError: options that differ from the archive's spec.
+        LockedError: another process is indexing into this archive.
+    """
+    given = [Path(p) for p in paths]
+    for path in given:
+        if not path.exists():  # said before an archive is made for nothing
+            raise UsageError(f"{path}: no such file or folder")
+    tables = [read_table(Path(p)) for p in labels]
+    with writer_lock(Path(home)), Archive.open(home, create=True) as archive:
+        run = _Run(archive, options or Options(), add_spec=add_spec, tables=tables, progress=progress or Silent())
+        return run.over(given)
+
+
+def find_sources(
+    paths: Sequence[Path], progress: Progress, refuse: Callable[[Source, ReadError], None]
+) -> tuple[list[Source], dict[str, int]]:
+    """The volumes under `paths`, and how many files were no scans, by reason; `refuse` hears the broken ones.
+
+    Raises:
+        UsageError: where there is neither a volume nor a broken one.
+    """
+    sources: list[Source] = []
+    skipped: Counter[str] = Counter()
+    refused = 0
+    with progress.discovering() as on_file:
+        for found in discover(paths, on_file=on_file):
+            match found:
+                case Source():
+                    sources.append(found)
+                case Refused():
+                    refused += 1
+                    refuse(found.source, found.error)
+                case Skipped():
+                    skipped[found.reason] += 1
+    if not sources and not refused:
+        raise UsageError(_nothing_found(paths, skipped))
+    return sources, dict(skipped)
+
+
+def _nothing_found(paths: Sequence[Path], skipped: Counter[str]) -> str:
+    names = ", ".join(str(p) for p in paths)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.most_common()) or "no files at all"
+    return f"no scan found in {names} ({reasons}); expected DICOM series, NIfTI, NRRD or MedMNIST npz files"
+
+
+class _Run:
+    """One indexing run over one archive, under one spec."""
+
+    def __init__(
+        self, archive: Archive, options: Options, *, add_spec: bool, tables: list[Table], progress: Progress
+    ) -> None:
+        self.archive = archive
+        self.catalog = archive.catalog
+        self.options = options
+        self.add_spec = add_spec
+        self.tables = tables
+        self.progress = progress
+        self.tally = _Tally()
+
+    def over(self, paths: list[Path]) -> IndexReport:
+        paths = paths or self._known_paths()
+        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine)
+        beside = {table for path in paths if (table := find_participants(path)) is not None}
+        self.tables += [read_table(path) for path in sorted(beside) if not self._has_table(path)]
+        encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
+        refuse_without_rule(spec, sources)
+        stored = self.catalog.add_spec(spec, {"device": self.options.device})
+        self.archive.use_encoder(stored, encoder, weights=self.options.weights)
+        try:
+            self._embed_all(sources, encoder, stored)
+            self.catalog.set_setting(TABLES_SETTING, self._tables_digest())
+        except KeyboardInterrupt:
+            self.tally.interrupted = True
+        version = self.archive.publish(spec.fingerprint)
+        return self._report(stored, version)
+
+    def _has_table(self, path: Path) -> bool:
+        return path.resolve() in [t.path.resolve() for t in self.tables]
+
+    def _tables_changed(self) -> bool:
+        """Whether the tables say something that the last whole run did not hear: then all scans are read again."""
+        return bool(self.tables) and self.catalog.setting(TABLES_SETTING) != self._tables_digest()
+
+    def _tables_digest(self) -> str:
+        return self.archive.key.digest(
+            "content", "".join(hashlib.sha256(table.path.read_bytes()).hexdigest() for table in self.tables)
+        )
+
+    def _known_paths(self) -> list[Path]:
+        if not self.add_spec:
+            raise UsageError("no PATH given: name the files or folders to index")
+        catalog = self.catalog
+        stored = catalog.default_spec()
+        ids = catalog.ids(stored.id).tolist() if stored else []
+        paths = {Path(catalog.locator(id_).partition("#")[0]) for id_ in ids}
+        return sorted(p for p in paths if p.exists())
+
+    def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec) -> None:
+        loader = Loader(self.archive, stored, self.tables, refresh=self._tables_changed())
+        todo = [s for s in sources if not loader.is_present(s)]
+        self.tally.present += len(sources) - len(todo)
+        with self.progress.embedding(len(todo)) as bar:
+            for source, loaded in read_ahead(loader.load, todo):
+                if isinstance(loaded, ReadError):
+                    self._quarantine(source, loaded)
+                else:
+                    self._commit(loaded, encoder, stored, bar.slices)
+                bar.volume_done(source.name)
+
+    def _commit(
+        self, loaded: Loaded, encoder: Encoder, stored: StoredSpec, on_slices: Callable[[int, int], None]
+    ) -> None:
+        if loaded.scan is None:
+            if loaded.known is not None:
+                self.catalog.touch(loaded.known.id, loaded.source.size, loaded.source.mtime_ns)
+            self.tally.present += 1
+            return
+        shared = self.catalog.vector_for(loaded.content_key, stored.id) is not None
+        embedding = None if shared else embed(loaded.scan.volume, encoder, stored.spec, progress=on_slices)
+        self.catalog.commit_volume(new_volume(loaded, self.archive.key, stored, embedding))
+        if loaded.was_embedded:
+            self.tally.present += 1
+        else:
+            self.tally.added += 1
+            self.tally.shared += shared
+
+    def _quarantine(self, source: Source, error: ReadError) -> None:
+        key = self.archive.key
+        self.catalog.quarantine(
+            key.digest("source", source.uri),
+            locator=source.uri,
+            size=source.size,
+            mtime_ns=source.mtime_ns,
+            code=error.code,
+            reason=error.message,
+        )
+        self.tally.quarantined.append((source, error))
+        self.progress.quarantined(source, error)
+
+    def _report(self, stored: StoredSpec, version: int | None) -> IndexReport:
+        return IndexReport(
+            added=self.tally.added,
+            shared=self.tally.shared,
+            present=self.tally.present,
+            quarantined=tuple(self.tally.quarantined),
+            skipped=dict(self.tally.skipped),
+            unmatched={t.path.name: len(t.unmatched) for t in self.tables if t.matched},
+            dropped={t.path.name: t.dropped for t in self.tables},
+            version=version,
+            volumes=self.catalog.count(stored.id),
+            interrupted=self.tally.interrupted,
+        )

@@ -1,0 +1,144 @@
+"""How far a run is: nothing, or a bar on the terminal with rate and time left."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from raptor_search.errors import ReadError
+from raptor_search.readers import Source
+
+__all__ = ["Bar", "Progress", "Silent", "Terminal"]
+
+
+class Bar(Protocol):
+    """One stretch of embedding."""
+
+    def slices(self, done: int, total: int) -> None:
+        """`done` of `total` slices of the volume in hand are encoded."""
+
+    def volume_done(self, name: str) -> None:
+        """One more volume is committed or quarantined."""
+
+
+class Progress(Protocol):
+    """What a run tells about itself."""
+
+    def discovering(self) -> AbstractContextManager[Callable[[Path], None]]:
+        """Files are being looked through; the callable hears each one."""
+
+    def embedding(self, total: int) -> AbstractContextManager[Bar]:
+        """`total` volumes are to be read and embedded."""
+
+    def quarantined(self, source: Source, error: ReadError) -> None:
+        """A source could not be read."""
+
+
+class _SilentBar:
+    def slices(self, done: int, total: int) -> None:
+        pass
+
+    def volume_done(self, name: str) -> None:
+        pass
+
+
+class Silent:
+    """Says nothing: for use as a library."""
+
+    @contextmanager
+    def discovering(self) -> Iterator[Callable[[Path], None]]:
+        """Hear nothing of the files."""
+        yield lambda path: None
+
+    @contextmanager
+    def embedding(self, total: int) -> Iterator[Bar]:
+        """Hear nothing of the volumes."""
+        yield _SilentBar()
+
+    def quarantined(self, source: Source, error: ReadError) -> None:
+        """Say nothing: the report holds it."""
+
+
+class _Rate(ProgressColumn):
+    """Volumes a minute, measured over the whole run so far."""
+
+    def render(self, task: Task) -> Text:
+        if not task.elapsed or not task.completed:
+            return Text("  - /min", style="progress.data.speed")
+        return Text(f"{60 * task.completed / task.elapsed:5.1f}/min", style="progress.data.speed")
+
+
+class _TerminalBar:
+    def __init__(self, bar: RichProgress, task: TaskID) -> None:
+        self._bar, self._task, self._done = bar, task, 0
+
+    def slices(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=self._done + done / max(total, 1))
+
+    def volume_done(self, name: str) -> None:
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+
+
+class _WholeCount(MofNCompleteColumn):
+    """Volumes done of all; the bar itself moves by slices."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{int(task.completed)}/{int(task.total or 0)}", style="progress.download")
+
+
+class Terminal:
+    """Bars and one line a quarantined file, on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def discovering(self) -> Iterator[Callable[[Path], None]]:
+        """Count the files that are looked through."""
+        columns = SpinnerColumn(), TextColumn("Looking for scans: {task.completed:.0f} files"), TimeElapsedColumn()
+        with RichProgress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task("discover", total=None)
+            yield lambda path: bar.advance(task)
+
+    @contextmanager
+    def embedding(self, total: int) -> Iterator[Bar]:
+        """Show volumes done, their rate, and the time left."""
+        columns = (
+            TextColumn("Embedding"),
+            BarColumn(),
+            _WholeCount(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=self._console) as bar:
+            yield _TerminalBar(bar, bar.add_task("embed", total=total))
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Show how many of a known number are done, and the time left."""
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=self._console, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def quarantined(self, source: Source, error: ReadError) -> None:
+        """Name the file that the user gave, and why it was left out."""
+        self._console.print(f"quarantined {source.uri}: {error.message}", style="yellow", soft_wrap=True, markup=False)

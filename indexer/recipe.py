@@ -1,0 +1,110 @@
+"""Which embedding a run makes: the options given, the archive's own spec for the rest, never a mix of two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raptor_search.archive import Archive
+from raptor_search.encoders import ENCODERS, Encoder, load_encoder, spec_for
+from raptor_search.errors import SpecError, UsageError
+from raptor_search.readers import Source
+from raptor_search.specs import PRESETS, EmbeddingSpec
+
+__all__ = ["DEFAULT_ENCODER", "Options", "refuse_without_rule", "resolve"]
+
+DEFAULT_ENCODER = "dinov2-large"
+"""The paper's encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for; None takes the archive's value, or in a new archive the paper's.
+
+    Attributes:
+        encoder: a name of `raptor_search.encoders.ENCODERS`.
+        layer: block number, or "last".
+        weights: a local checkpoint instead of the pinned one.
+        preset: a name of `raptor_search.specs.PRESETS`.
+        components: K.
+        seed: of the Gaussian matrix.
+        device: where torch runs; provenance, not part of the spec.
+
+    Raises:
+        UsageError: on construction, for a name that does not exist.
+    """
+
+    encoder: str | None = None
+    layer: str | None = None
+    weights: Path | None = None
+    preset: str | None = None
+    components: int | None = None
+    seed: int | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _known("--encoder", self.encoder, list(ENCODERS))
+        _known("--preset", self.preset, list(PRESETS))
+
+    def load(self, like: EmbeddingSpec | None = None) -> tuple[Encoder, EmbeddingSpec]:
+        """The encoder and the spec that these options mean, taking from `like` what they leave open.
+
+        Raises:
+            WeightsError: where the weights cannot be had.
+            SpecError: where a value is out of range.
+        """
+        name = self.encoder or (like.encoder if like else DEFAULT_ENCODER)
+        same_encoder = like is not None and like.encoder == name
+        layer = self.layer or (like.layer if like and same_encoder else None)
+        recipe = PRESETS[self.preset] if self.preset else (like.recipe if like else PRESETS["default"])
+        components = self.components or (like.components_drawn if like else 100)
+        seed = self.seed if self.seed is not None else (like.seed if like else 0)
+        encoder = load_encoder(name, layer=layer, weights=self.weights, device=self.device)
+        return encoder, spec_for(encoder, recipe, components=components, seed=seed)
+
+
+def resolve(archive: Archive, options: Options, *, add_spec: bool) -> tuple[Encoder, EmbeddingSpec]:
+    """The encoder and spec of a run on this archive.
+
+    Raises:
+        SpecError: where the options differ from the archive's specs and `add_spec` was not asked for;
+            the message names every field that differs.
+    """
+    stored = archive.catalog.default_spec()
+    home_spec = stored.spec if stored else None
+    if home_spec is not None and not add_spec and options.encoder not in (None, home_spec.encoder):
+        others = {s.spec.encoder for s in archive.catalog.specs()}
+        if options.encoder not in others:  # said before the other encoder's weights are looked for
+            raise _mismatch(archive, home_spec, {"encoder": (home_spec.encoder, str(options.encoder))})
+    encoder, spec = options.load(like=home_spec)
+    known = {s.spec.fingerprint for s in archive.catalog.specs()}
+    if home_spec is not None and not add_spec and spec.fingerprint not in known:
+        mine, asked = home_spec.fields(), spec.fields()
+        raise _mismatch(archive, home_spec, {n: (str(mine[n]), str(asked[n])) for n in home_spec.differences(spec)})
+    return encoder, spec
+
+
+def refuse_without_rule(spec: EmbeddingSpec, sources: Sequence[Source]) -> None:
+    """Say before an hour of work that the published script has a rule for NIfTI and npz alone.
+
+    Raises:
+        SpecError: where the spec follows the script and a source is DICOM or NRRD.
+    """
+    without = [s for s in sources if s.format in ("dicom", "nrrd")]
+    if spec.recipe.intensity == "published" and without:
+        raise SpecError(
+            f"preset official has no rule for {without[0].format.upper()} ({len(without)} such volumes, first "
+            f"{without[0].uri}): give NIfTI or npz alone, or choose `--preset full`"
+        )
+
+
+def _mismatch(archive: Archive, spec: EmbeddingSpec, fields: dict[str, tuple[str, str]]) -> SpecError:
+    differing = "; ".join(f"{name} is {mine}, asked {asked}" for name, (mine, asked) in fields.items())
+    return SpecError(
+        f"{archive.home} holds embeddings of another spec ({spec.fingerprint[:12]}): {differing}. "
+        "Leave the option out, add `--add-spec` to embed the archive under a second spec, or give another `--home`"
+    )
+
+
+def _known(option: str, value: str | None, names: list[str]) -> None:
+    if value is not None and value not in names:
+        raise UsageError(f"{option} {value}: expected one of {', '.join(names)}")

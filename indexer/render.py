@@ -1,0 +1,118 @@
+"""What the `raptor` command prints: tables for people, plain dictionaries for `--json`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from raptor_search.archive import ArchiveStatus
+from raptor_search.search import Hit, SearchResult
+
+if TYPE_CHECKING:
+    from indexer.pipeline import IndexReport
+
+__all__ = ["hits", "report", "report_json", "status"]
+
+SHOWN_QUARANTINE = 20
+
+
+def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
+    """The facts of an indexing run."""
+    return {
+        "home": str(home),
+        "added": done.added,
+        "shared": done.shared,
+        "present": done.present,
+        "quarantined": [
+            {"source": source.uri, "code": error.code, "reason": error.message} for source, error in done.quarantined
+        ],
+        "skipped": done.skipped,
+        "unmatched": done.unmatched,
+        "dropped": {name: list(columns) for name, columns in done.dropped.items()},
+        "index_version": done.version,
+        "volumes": done.volumes,
+        "interrupted": done.interrupted,
+    }
+
+
+def report(out: Console, done: "IndexReport", home: Path) -> None:
+    """The last lines of an indexing run: what was added, left out, and quarantined."""
+
+    def say(text: str) -> None:
+        out.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    if done.skipped:
+        say("Left out, no scans: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
+    for name, rows in done.unmatched.items():
+        if rows:
+            say(f"{name}: {rows} rows met no scan")
+    for name, columns in done.dropped.items():
+        if columns:
+            say(f"{name}: columns not kept, they look like names, ids or dates: {', '.join(columns)}")
+    if done.interrupted:
+        say("Stopped early; run the command again to go on")
+    shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
+    say(f"{done.added} added{shared}, {done.present} already there, {len(done.quarantined)} quarantined")
+    say(f"{home}: {done.volumes} volumes searchable, index version {done.version}")
+    if done.quarantined:
+        say(f"Why each was quarantined: raptor status --home {home}")
+
+
+def hits(out: Console, result: SearchResult, notice: str | None) -> None:
+    """Hits as a table, with what the scores mean."""
+    table = Table(title=f"{len(result.hits)} most similar scans", title_justify="left")
+    for name in ("#", "score", "modality", "patient", "labels", "source"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("#", "score") else "left")
+    for hit in result.hits:
+        table.add_row(*map(escape, _hit_cells(hit)))
+    out.print(table)
+    answer = "exact" if result.exact else "approximate"
+    out.print(
+        f"Cosine score, centring: {result.centring}. {answer} answer; index version {result.index_version}, "
+        f"spec {result.spec_fingerprint[:12]}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+    for note in (*result.notes, *((notice,) if notice else ())):
+        out.print(note, style="yellow", soft_wrap=True, highlight=False, markup=False)
+
+
+def _hit_cells(hit: Hit) -> tuple[str, ...]:
+    metadata = hit.metadata
+    labels = ", ".join(f"{k}={v}" for k, v in metadata["labels"].items())
+    mark = " (same bytes)" if hit.duplicate else ""
+    return (
+        str(hit.rank),
+        f"{hit.score:.3f}",
+        str(metadata["modality"] or "-"),
+        str(metadata["patient"] or "-"),
+        labels or "-",
+        hit.source + mark,
+    )
+
+
+def status(out: Console, facts: ArchiveStatus) -> None:
+    """What an archive holds, and what is quarantined and why."""
+    out.print(f"{facts.home}: {facts.volumes} volumes", soft_wrap=True, highlight=False, markup=False)
+    if facts.notice:
+        out.print(facts.notice, style="yellow", soft_wrap=True, highlight=False, markup=False)
+    specs = Table(title="Specs", title_justify="left")
+    for name in ("fingerprint", "encoder", "layer", "preset", "K", "seed", "embedded", "index version", "index"):
+        specs.add_column(name)
+    for spec in facts.specs:
+        specs.add_row(*map(str, spec))
+    out.print(specs)
+    if not facts.quarantined:
+        out.print("Nothing is quarantined")
+        return
+    table = Table(title=f"Quarantined: {len(facts.quarantined)}", title_justify="left")
+    for name in ("source", "code", "reason", "attempts"):
+        table.add_column(name, overflow="fold")
+    for source, code, reason, attempts in facts.quarantined[:SHOWN_QUARANTINE]:
+        table.add_row(escape(source), code, escape(reason), str(attempts))
+    out.print(table)
+    if len(facts.quarantined) > SHOWN_QUARANTINE:
+        out.print(f"... and {len(facts.quarantined) - SHOWN_QUARANTINE} more: raptor status --json")

@@ -1,0 +1,1 @@
+"""The database migrations (alembic), packaged so that an installed program finds them."""

@@ -1,0 +1,54 @@
+"""The catalog: tables and queries of an archive, the only code that knows the database.
+
+`Catalog.open` gives one object; what goes in and comes out are the frozen records of `records`.
+"""
+
+from raptor_search.catalog.labels import as_number
+from raptor_search.catalog.locks import writer_lock
+from raptor_search.catalog.opening import Catalog
+from raptor_search.catalog.records import (
+    TYPED_COLUMNS,
+    AuditRecord,
+    Centring,
+    ColumnType,
+    Generation,
+    Ids,
+    IndexVersion,
+    KnownSource,
+    LabelOrigin,
+    LabelRecord,
+    NewIndexVersion,
+    NewVolume,
+    QuarantineRecord,
+    StoredMap,
+    StoredSpec,
+    Value,
+    VolumeRecord,
+)
+from raptor_search.catalog.schema import upgrade
+from raptor_search.catalog.vectors import PREFIX_COMPONENTS
+
+__all__ = [
+    "PREFIX_COMPONENTS",
+    "TYPED_COLUMNS",
+    "AuditRecord",
+    "Catalog",
+    "Centring",
+    "ColumnType",
+    "Generation",
+    "Ids",
+    "IndexVersion",
+    "KnownSource",
+    "LabelOrigin",
+    "LabelRecord",
+    "NewIndexVersion",
+    "NewVolume",
+    "QuarantineRecord",
+    "StoredMap",
+    "StoredSpec",
+    "Value",
+    "VolumeRecord",
+    "as_number",
+    "upgrade",
+    "writer_lock",
+]

@@ -1,0 +1,199 @@
+"""One database, SQLite or PostgreSQL, seen as short transactions: one writer at a time, many readers."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from raptor_search.errors import CatalogError, UsageError
+from raptor_search.keys import ArchiveKey
+
+__all__ = [
+    "DATABASE_URL_VARIABLE",
+    "WRITE",
+    "Database",
+    "Queries",
+    "blocks",
+    "database_url",
+    "make_engine",
+    "shown",
+    "translated",
+]
+
+DATABASE_URL_VARIABLE = "RAPTOR_DATABASE_URL"
+
+WRITE = "raptor_write"
+"""Execution option of a connection that takes the write lock as its transaction begins."""
+
+PAGE_SIZE = 65536
+"""SQLite's largest: an embedding of 150 KB takes three pages instead of forty."""
+
+BUSY_SECONDS = 30
+"""How long a transaction waits for another's to end."""
+
+WAL_SAFE_VERSION = (3, 51, 3)
+"""Before it a checkpoint that races with a writer can corrupt a database in WAL mode."""
+
+BLOCK = 500
+"""Ids in one query: below every limit on bound parameters."""
+
+POSTGRES_WRITER_LOCK = 0x72617074
+"""Key of the advisory lock ("rapt") that lets in one writer at a time, as SQLite does."""
+
+SNAPSHOT = "REPEATABLE READ"
+"""PostgreSQL's name for a transaction that sees one state of the database throughout."""
+
+_HINTS = {
+    "disk is full": "free some space and run the command again",
+    "disk I/O error": "see that the disk is sound and has space left",
+    "readonly database": "give yourself the right to write it",
+    "database is locked": "another process has held it for long; try again",
+    "unable to open": "see that its folder exists and can be read",
+    "not a database": "restore it from a copy",
+    "malformed": "restore it from a copy",
+}
+"""What the user can do, by words of the driver's message."""
+
+
+def database_url(home: Path, url: str | None = None) -> URL:
+    """Where the catalog of an archive is: `url`, else `RAPTOR_DATABASE_URL`, else `home`/catalog.db.
+
+    Raises:
+        UsageError: the URL cannot be read, or names no SQLite file or PostgreSQL database.
+    """
+    text = url or os.environ.get(DATABASE_URL_VARIABLE)
+    if not text:
+        return URL.create("sqlite", database=str(home.absolute() / "catalog.db"))
+    expected = "expected postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH/catalog.db"
+    try:
+        parsed = make_url(text)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        # The text itself may hold a password, so that the message does not repeat it.
+        raise UsageError(f"{DATABASE_URL_VARIABLE} is not a database URL: {expected}") from None
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql") or not parsed.database or parsed.database == ":memory:":
+        raise UsageError(f"the database {shown(parsed)} cannot hold an archive: {expected}")
+    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
+
+
+def shown(url: URL) -> str:
+    """The database as users may see it: the file, or the URL without password and options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+    """An engine whose transactions begin as ours must: SQLite's in Python would begin late and deferred."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+            _prepare_sqlite(connection, foreign_keys)
+
+        @event.listens_for(engine, "begin")
+        def begin_sqlite(connection: Connection) -> None:
+            # A deferred transaction that turns into a writer fails at once instead of waiting.
+            writes = connection.get_execution_options().get(WRITE)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    else:
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+        @event.listens_for(engine, "begin")
+        def begin_postgres(connection: Connection) -> None:
+            if connection.get_execution_options().get(WRITE):
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({POSTGRES_WRITER_LOCK})")
+
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, foreign_keys: bool) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    mode = "WAL" if sqlite3.sqlite_version_info >= WAL_SAFE_VERSION else "TRUNCATE"
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != mode.lower():
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn the driver's errors into ours; `name` is the database as users may see it.
+
+    Raises:
+        CatalogError: the database failed; one line that says how.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+        hint = next((hint for sign, hint in _HINTS.items() if sign in lines[0]), "see that the database can be reached")
+        raise CatalogError(f"the catalog {name} failed: {lines[0]}; {hint}") from error
+    except PoolTimeoutError as error:
+        raise CatalogError(f"the catalog {name} is busy: every connection is in use; try again") from error
+
+
+class Database:
+    """An open database. Safe to share between threads: every transaction has its own connection."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.name = shown(url)
+        self.engine = make_engine(url)
+        self._write_engine = self.engine.execution_options(**{WRITE: True})
+        # SQLite's transactions are snapshots; PostgreSQL's, by default, only their statements are.
+        self._read_engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of SQLite, not a PostgreSQL server."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def collation(self) -> str:
+        """The collation that orders text by code point."""
+        return "BINARY" if self.is_sqlite else "C"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One snapshot of the database; keep it short, since SQLite's writers wait for it to end."""
+        with translated(self.name), Session(self._read_engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction that holds the write lock from its beginning, and commits all or nothing."""
+        with translated(self.name), Session(self._write_engine) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+class Queries:
+    """What every group of queries works on: the open database and the archive's key."""
+
+    def __init__(self, database: Database, key: ArchiveKey) -> None:
+        self._database = database
+        self.key = key
+
+
+def blocks(ids: Sequence[int] | NDArray[np.int64], size: int = BLOCK) -> Iterator[list[int]]:
+    """The ids in lists short enough for one query."""
+    numbers = [int(i) for i in ids]
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))

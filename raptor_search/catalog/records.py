@@ -1,0 +1,298 @@
+"""What the catalog takes and gives: frozen values, no rows of the database.
+
+`*_key` fields are keyed hashes (`ArchiveKey.digest`), times are UTC seconds, and `shape` and
+`spacing` run along R, A, S. Arrays that come out belong to the caller.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from raptor_search.errors import UsageError
+from raptor_search.specs import EmbeddingSpec
+
+__all__ = [
+    "TYPED_COLUMNS",
+    "AuditRecord",
+    "Centring",
+    "ColumnType",
+    "Generation",
+    "IndexVersion",
+    "KnownSource",
+    "LabelOrigin",
+    "LabelRecord",
+    "NewIndexVersion",
+    "NewVolume",
+    "QuarantineRecord",
+    "StoredMap",
+    "StoredSpec",
+    "Value",
+    "VolumeRecord",
+]
+
+ColumnType = Literal["text", "number", "flag", "label"]
+"""What a column holds: a label is text that may read as a number."""
+
+LabelOrigin = Literal["given", "accepted", "rejected"]
+"""given by the user's files, accepted by a user in the app, or a proposal that a user turned down."""
+
+Centring = Literal["archive", "reference", "none"]
+"""What is subtracted before the cosine: the archive's mean, the shipped reference mean, nothing."""
+
+Value = str | float | bool
+
+TYPED_COLUMNS: dict[str, ColumnType] = {
+    "modality": "text",
+    "body_part": "text",
+    "sex": "text",
+    "age": "number",
+    "year": "number",
+    "laterality": "text",
+    "contrast_agent": "flag",
+    "manufacturer": "text",
+    "model": "text",
+    "format": "text",
+    "size_r": "number",
+    "size_a": "number",
+    "size_s": "number",
+    "spacing_r": "number",
+    "spacing_a": "number",
+    "spacing_s": "number",
+    "orientation": "text",
+    "oriented": "flag",
+}
+"""The columns of a volume that filters may name, in the order in which they are shown."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSpec:
+    """A spec of the archive; `provenance` holds device, dtype and library versions."""
+
+    id: int
+    spec: EmbeddingSpec
+    fingerprint: str
+    preset: str
+    provenance: Mapping[str, str]
+    created_at: float
+    is_default: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSource:
+    """A source that the archive holds: by size and time it is recognised without being read.
+
+    Attributes:
+        id: of its volume.
+        size: bytes.
+        mtime_ns: time of last change, in nanoseconds.
+        content_key: keyed hash of its bytes.
+        spec_ids: the specs under which it is embedded.
+    """
+
+    id: int
+    size: int
+    mtime_ns: int
+    content_key: str
+    spec_ids: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVolume:
+    """One embedded scan, ready to be committed.
+
+    Attributes:
+        locator: where the scan came from, in clear; the catalog encrypts it.
+        vector: numbers of the embedding, in order [plane, k, token], any float dtype and any shape;
+            None where equal bytes are embedded already (`Catalog.vector_for`): the vector is shared.
+        intensity_rule: name of the rule; None with a shared vector takes over that vector's.
+        labels: "given" labels by name.
+        preview: PNG, or None.
+        orientation: codes of the stored axes, such as "LPS".
+
+    Raises:
+        UsageError: on construction, where a key is not a keyed hash: raw identifiers are never stored.
+    """
+
+    source_key: str
+    locator: str
+    size: int
+    mtime_ns: int
+    content_key: str
+    format: str
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    orientation: str
+    oriented: bool
+    spec_id: int
+    vector: Float[np.ndarray, "..."] | None
+    intensity_rule: str | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    preview: bytes | None = None
+    patient_key: str | None = None
+    study_key: str | None = None
+    series_key: str | None = None
+    site_key: str | None = None
+    modality: str | None = None
+    body_part: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    year: int | None = None
+    laterality: str | None = None
+    contrast_agent: bool | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("source_key", "content_key", "patient_key", "study_key", "series_key", "site_key"):
+            key = getattr(self, name)
+            if key is not None and not _DIGEST.fullmatch(key):
+                raise UsageError(f"{name} is not a keyed hash: expected ArchiveKey.digest, 64 hex digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeRecord:
+    """One scan as the archive knows it; `labels` holds given and accepted values, by name."""
+
+    id: int
+    content_key: str
+    patient_key: str | None
+    study_key: str | None
+    series_key: str | None
+    site_key: str | None
+    added_at: float
+    format: str
+    modality: str | None
+    body_part: str | None
+    sex: str | None
+    age: float | None
+    year: int | None
+    laterality: str | None
+    contrast_agent: bool | None
+    manufacturer: str | None
+    model: str | None
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    orientation: str
+    oriented: bool
+    labels: Mapping[str, str]
+
+    @property
+    def subject(self) -> str | None:
+        """A short pseudonym of the patient, to be shown: the first 8 digits of the keyed hash."""
+        return self.patient_key[:8] if self.patient_key else None
+
+    @property
+    def metadata(self) -> dict[str, Value | None]:
+        """The typed columns by name, in the order of `TYPED_COLUMNS`."""
+        sides: dict[str, float] = dict(zip(("size_r", "size_a", "size_s"), self.shape, strict=True))
+        sides |= dict(zip(("spacing_r", "spacing_a", "spacing_s"), self.spacing, strict=True))
+        return {name: sides[name] if name in sides else getattr(self, name) for name in TYPED_COLUMNS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRecord:
+    """A named value of a volume; a rejected one is a proposal that was turned down, not a label."""
+
+    volume_id: int
+    name: str
+    value: str
+    origin: LabelOrigin
+    confidence: float | None
+    author: str | None
+    changed_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantineRecord:
+    """A source that could not be read; `code` is one of `errors.READ_CODES`, `locator` is in clear."""
+
+    source_key: str
+    locator: str
+    size: int
+    mtime_ns: int
+    code: str
+    reason: str
+    attempts: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """The mean that centres a spec's scores; `mean` has no entries where `centring` is "none"."""
+
+    id: int
+    spec_id: int
+    centring: Centring
+    mean: Float[np.ndarray, " length"]
+    volumes: int
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewIndexVersion:
+    """An index file that is written and checked, ready to be published.
+
+    Attributes:
+        file: its name within the folder of indexes.
+        sha256: hex, of its bytes.
+        factory: the FAISS factory string.
+        volumes: vectors in it.
+        last_embedding_id: embeddings above it are newer than the index.
+        nprobe: lists to visit; 0 where the index has none.
+        rerank: candidates to re-rank exactly; 0 means all.
+        measured_recall: of held-out queries against exact search, or None.
+    """
+
+    spec_id: int
+    generation_id: int
+    file: str
+    sha256: str
+    factory: str
+    volumes: int
+    last_embedding_id: int
+    nprobe: int
+    rerank: int
+    measured_recall: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexVersion(NewIndexVersion):
+    """A published index."""
+
+    id: int
+    is_current: bool
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMap:
+    """A cohort map: `coordinates[i]` is the place of volume `volume_ids[i]`."""
+
+    id: int
+    spec_id: int
+    parameters: Mapping[str, str | int | float]
+    volume_ids: Int[np.ndarray, " n"]
+    coordinates: Float[np.ndarray, "n 2"]
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord:
+    """Who did what, and when."""
+
+    at: float
+    author: str
+    action: str
+    detail: str
+
+
+Ids = NDArray[np.int64]
+"""Primary keys of volumes."""

@@ -1,0 +1,165 @@
+"""Volumes as they are read: what is known of a source, which pass a filter, what a column holds."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from raptor_search.catalog.database import blocks
+from raptor_search.catalog.filtering import REJECTED, compile_filter, resolve_column
+from raptor_search.catalog.labels import LabelQueries
+from raptor_search.catalog.records import TYPED_COLUMNS, ColumnType, Ids, KnownSource, Value, VolumeRecord
+from raptor_search.catalog.tables import EmbeddingRow, LabelRow, PreviewRow, VolumeRow
+from raptor_search.errors import UsageError
+from raptor_search.filters import Filter
+
+__all__ = ["VolumeQueries"]
+
+
+class VolumeQueries(LabelQueries):
+    """The volumes of an archive."""
+
+    def known(self, source_key: str) -> KnownSource | None:
+        """What the archive knows of a source, or None where it has no volume of it."""
+        with self._database.read() as session:
+            row = session.scalar(select(VolumeRow).where(VolumeRow.source_key == source_key))
+            if row is None:
+                return None
+            spec_ids = session.scalars(select(EmbeddingRow.spec_id).where(EmbeddingRow.volume_id == row.id))
+            return KnownSource(
+                id=row.id,
+                size=row.size,
+                mtime_ns=row.mtime_ns,
+                content_key=row.content_key,
+                spec_ids=frozenset(spec_ids),
+            )
+
+    def count(self, spec_id: int | None = None) -> int:
+        """How many volumes there are, or are embedded under a spec."""
+        query = select(func.count()).select_from(VolumeRow)
+        if spec_id is not None:
+            query = select(func.count()).select_from(EmbeddingRow).where(EmbeddingRow.spec_id == spec_id)
+        with self._database.read() as session:
+            return session.scalar(query) or 0
+
+    def volume(self, volume_id: int) -> VolumeRecord:
+        """One volume.
+
+        Raises:
+            UsageError: it is not there.
+        """
+        records = self.volumes([volume_id])
+        if not records:
+            raise UsageError(f"no volume {volume_id} in the archive: it may have been replaced; reload the list")
+        return records[0]
+
+    def volumes(self, ids: Sequence[int] | Ids) -> list[VolumeRecord]:
+        """The volumes in the order given; those that are not there (any more) are left out."""
+        by_id: dict[int, VolumeRecord] = {}
+        for block in blocks(ids):
+            with self._database.read() as session:
+                labels = _labels(session, block)
+                rows = session.scalars(select(VolumeRow).where(VolumeRow.id.in_(block)))
+                by_id |= {row.id: _record(row, labels.get(row.id, {})) for row in rows}
+        return [by_id[int(i)] for i in ids if int(i) in by_id]
+
+    def columns(self) -> dict[str, ColumnType]:
+        """The columns that filters may name: the typed ones, then the labels. A typed one hides a label of its name."""
+        return TYPED_COLUMNS | {name: "label" for name in self.label_names() if name not in TYPED_COLUMNS}
+
+    def ids(self, spec_id: int, where: Filter | None = None, exclude_patient_key: str | None = None) -> Ids:
+        """The volumes embedded under a spec that pass a filter, sorted.
+
+        Args:
+            spec_id: the spec.
+            where: the filter; None passes all.
+            exclude_patient_key: leaves out this patient's volumes; those without a patient stay.
+
+        Raises:
+            QueryError: the filter names a column that is not there, or compares it with another type.
+        """
+        query = select(VolumeRow.id).join(EmbeddingRow, EmbeddingRow.volume_id == VolumeRow.id)
+        query = query.where(EmbeddingRow.spec_id == spec_id).order_by(VolumeRow.id)
+        if where is not None:
+            query = query.where(compile_filter(where, self.columns(), collation=self._database.collation))
+        if exclude_patient_key is not None:
+            query = query.where(or_(VolumeRow.patient_key.is_(None), VolumeRow.patient_key != exclude_patient_key))
+        with self._database.read() as session:
+            return np.array(list(session.scalars(query)), dtype=np.int64)
+
+    def column_values(self, name: str, ids: Sequence[int] | Ids) -> list[Value | None]:
+        """What a typed column or a label holds, in the order of `ids`; None where it holds nothing.
+
+        Raises:
+            QueryError: there is no such column.
+        """
+        columns = self.columns()
+        column = resolve_column(name, columns)
+        if columns[column] != "label":
+            return self._column(column, ids)
+        values: dict[int, str] = {}
+        for block in blocks(ids):
+            query = select(LabelRow.volume_id, LabelRow.value).where(
+                LabelRow.name == column, LabelRow.origin != REJECTED, LabelRow.volume_id.in_(block)
+            )
+            with self._database.read() as session:
+                values |= dict(session.execute(query).all())
+        return [values.get(int(i)) for i in ids]
+
+    def content_keys(self, ids: Sequence[int] | Ids) -> list[str | None]:
+        """Keyed hashes of the volumes' bytes, in the order given: equal for duplicates; None for a volume not there."""
+        return self._column("content_key", ids)
+
+    def patient_keys(self, ids: Sequence[int] | Ids) -> list[str | None]:
+        """Keyed hashes of the patients, in the order given; None where the patient, or the volume, is not known."""
+        return self._column("patient_key", ids)
+
+    def preview(self, volume_id: int) -> bytes | None:
+        """The picture of a volume (PNG), or None."""
+        with self._database.read() as session:
+            return session.scalar(select(PreviewRow.png).where(PreviewRow.volume_id == volume_id))
+
+    def locator(self, volume_id: int) -> str:
+        """Where a volume came from, decrypted: for whoever holds the key.
+
+        Raises:
+            UsageError: the volume is not there.
+        """
+        with self._database.read() as session:
+            token = session.scalar(select(VolumeRow.locator).where(VolumeRow.id == volume_id))
+        if token is None:
+            raise UsageError(f"no volume {volume_id} in the archive: it may have been replaced; reload the list")
+        return self.key.decrypt(token)
+
+    def _column(self, column: str, ids: Sequence[int] | Ids) -> list:  # type: ignore[type-arg]
+        values: dict[int, Value | None] = {}
+        for block in blocks(ids):
+            query = select(VolumeRow.id, getattr(VolumeRow, column)).where(VolumeRow.id.in_(block))
+            with self._database.read() as session:
+                values |= dict(session.execute(query).all())
+        return [values.get(int(i)) for i in ids]
+
+
+def _labels(session: Session, ids: list[int]) -> dict[int, dict[str, str]]:
+    query = select(LabelRow.volume_id, LabelRow.name, LabelRow.value).where(
+        LabelRow.volume_id.in_(ids), LabelRow.origin != REJECTED
+    )
+    labels: dict[int, dict[str, str]] = {}
+    for volume_id, name, value in session.execute(query.order_by(LabelRow.name)):
+        labels.setdefault(volume_id, {})[name] = value
+    return labels
+
+
+_COPIED = [field.name for field in dataclasses.fields(VolumeRecord) if field.name in VolumeRow.__table__.c]
+"""What a record takes over as it is."""
+
+
+def _record(row: VolumeRow, labels: dict[str, str]) -> VolumeRecord:
+    return VolumeRecord(
+        **{name: getattr(row, name) for name in _COPIED},
+        shape=(row.size_r, row.size_a, row.size_s),
+        spacing=(row.spacing_r, row.spacing_a, row.spacing_s),
+        labels=labels,
+    )

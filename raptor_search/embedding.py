@@ -1,0 +1,206 @@
+"""From a volume to its embedding: slices through the encoder, tokens averaged over each plane, then projected.
+
+The mean over slices and the projection are linear, so the mean is taken first: only three token grids leave the device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from raptor_search.errors import ReadError, SpecError
+from raptor_search.intensity import IntensityRule, choose_rule, published_rule
+from raptor_search.projection import gaussian_matrix, project
+from raptor_search.reference import reference_mean
+from raptor_search.slicing import slice_batches, slice_counts
+from raptor_search.specs import EmbeddingSpec, Recipe
+from raptor_search.volume import Volume
+
+__all__ = ["Embedding", "Encoder", "EncoderCard", "Progress", "embed", "reference_mean", "token_means"]
+
+Progress = Callable[[int, int], None]
+"""Called after each batch with the slices done and the slices in all."""
+
+BATCH = {"cpu": 16, "cuda": 128}
+"""Slices encoded at once: below 8 a CPU's matrix units idle, above 16 the activations leave its cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderCard:
+    """What is known of an encoder before its weights are loaded.
+
+    Attributes:
+        name: as given to `--encoder`.
+        source: where the weights come from, a model hub's id or a package.
+        revision: the commit of the hub or the version of the package.
+        weights_sha256: the checkpoint's pinned hash; None where the revision alone is pinned.
+        licence: of the weights (SPDX).
+        patch: side of a patch in pixels; for a CNN its stride.
+        dim: numbers in a token.
+        grid: rows and columns of tokens at 224 x 224.
+        mean: taken from each of the three channels of a slice in [0, 1].
+        std: that each channel is then divided by.
+        layers: transformer blocks to choose from; 0 where only "last" is offered.
+        default_layer: a block number, or "last".
+        has_cls: whether the first token is a CLS token.
+    """
+
+    name: str
+    source: str
+    revision: str | None
+    weights_sha256: str | None
+    licence: str
+    patch: int
+    dim: int
+    grid: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layers: int
+    default_layer: str
+    has_cls: bool
+
+
+class Encoder(Protocol):
+    """A frozen 2D model, loaded."""
+
+    @property
+    def card(self) -> EncoderCard:
+        """What it is."""
+        ...
+
+    @property
+    def layer(self) -> str:
+        """The block whose output is taken, or "last"."""
+        ...
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the checkpoint file that was loaded, hex."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+    def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
+        """Tokens of grey slices in [0, 1]: CLS first where there is one, then the grid row by row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One volume's vector.
+
+    Attributes:
+        spec: what it was made with.
+        values: finite float32.
+        intensity_rule: the window that the voxels went through.
+    """
+
+    spec: EmbeddingSpec
+    values: Float32[np.ndarray, "plane k token"]
+    intensity_rule: IntensityRule
+
+    @property
+    def vector(self) -> Float32[np.ndarray, " length"]:
+        """The values flat, in the published order [plane, k, token]."""
+        return self.values.reshape(-1)
+
+    @property
+    def stored(self) -> np.ndarray[tuple[int], np.dtype[np.float16]]:
+        """The vector as little-endian float16, as the catalog keeps it.
+
+        Raises:
+            ReadError: "not-finite" where a value does not fit float16 (65,504).
+        """
+        most = float(np.abs(self.values).max())
+        if not most <= float(np.finfo(np.float16).max):
+            raise ReadError("not-finite", f"the embedding reaches {most:.3g}; expected at most 65504, what is stored")
+        return self.vector.astype("<f2")
+
+
+def embed(volume: Volume, encoder: Encoder, spec: EmbeddingSpec, *, progress: Progress | None = None) -> Embedding:
+    """The Raptor embedding of a volume.
+
+    The same volume, spec, machine and thread count give the same bits.
+
+    Source: An et al., "Raptor", ICML 2025, section 3.
+
+    Raises:
+        SpecError: where the spec was made for another encoder, layer or weights, or has no rule for this volume.
+        ReadError: "not-finite" where the voxels drive the encoder out of range.
+    """
+    check_belongs(spec, encoder)
+    means, rule = token_means(volume, encoder, spec.recipe, progress=progress)
+    values = project(means, gaussian_matrix(encoder.card.dim, spec))
+    if not np.isfinite(values).all():
+        raise ReadError("not-finite", "the encoder's tokens are not finite; expected an image of ordinary range")
+    return Embedding(spec, values, rule)
+
+
+def token_means(
+    volume: Volume, encoder: Encoder, recipe: Recipe, *, progress: Progress | None = None
+) -> tuple[Float32[np.ndarray, "plane token d"], IntensityRule]:
+    """Tokens averaged over the slices of each plane, and the intensity rule used: what is projected.
+
+    Raises:
+        SpecError: where the recipe has no rule for this volume, or asks for a CLS token that the encoder lacks.
+    """
+    check_tokens(recipe, encoder.card)
+    rule = published_rule(volume.format) if recipe.intensity == "published" else choose_rule(volume.voxels)
+    per_plane = torch.tensor(slice_counts(volume, recipe), dtype=torch.float64)
+    total, done = int(per_plane.sum()), 0
+    sums: Tensor | None = None
+    # TF32 and autotuned kernels would move the numbers on a GPU from run to run; on a CPU this changes nothing.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
+        batch_size = BATCH[encoder.device.type]
+        for batch in slice_batches(volume, rule, recipe, batch_size=batch_size, device=encoder.device):
+            tokens = encoder.encode(batch.slices)
+            part = torch.einsum("pb,btd->ptd", batch.counts.to(tokens.device), tokens).to("cpu", torch.float64)
+            sums = part if sums is None else sums.add_(part)
+            done += int(batch.counts.sum())
+            if progress is not None:
+                progress(done, total)
+    if sums is None:
+        raise SpecError("the recipe takes no slices; expected at least one along each plane")
+    means = (sums / per_plane[:, None, None]).to(torch.float32).numpy()
+    return (means[:, 1:] if encoder.card.has_cls and recipe.tokens == "patches" else means), rule
+
+
+def check_tokens(recipe: Recipe, card: EncoderCard) -> None:
+    """Refuse a recipe that keeps a CLS token with an encoder that has none.
+
+    Raises:
+        SpecError: then.
+    """
+    if recipe.tokens == "cls+patches" and not card.has_cls:
+        raise SpecError(
+            f"{card.name} has no CLS token, which the preset {recipe.preset} keeps; expected a transformer: "
+            "choose `--encoder vits14-packaged`, or another `--preset`"
+        )
+
+
+def check_belongs(spec: EmbeddingSpec, encoder: Encoder) -> None:
+    """Refuse a spec that was made for another encoder.
+
+    Raises:
+        SpecError: naming each field that differs.
+    """
+    card = encoder.card
+    fields = {
+        "encoder": (spec.encoder, card.name),
+        "layer": (spec.layer, encoder.layer),
+        "weights_sha256": (spec.weights_sha256[:12], encoder.weights_sha256[:12]),
+        "grid": (spec.grid, card.grid),
+    }
+    differing = [f"{name} is {got}, expected {want}" for name, (want, got) in fields.items() if want != got]
+    if differing:
+        raise SpecError(
+            f"the loaded encoder is not the spec's: {'; '.join(differing)}; load the one that the spec names"
+        )

@@ -1,0 +1,101 @@
+"""Frozen 2D models: slices in, tokens out. The only torch models here."""
+
+from pathlib import Path
+
+import torch
+
+from raptor_search.embedding import Encoder, EncoderCard, check_tokens
+from raptor_search.encoders.cards import ENCODERS
+from raptor_search.errors import SpecError, UsageError
+from raptor_search.specs import PRESETS, EmbeddingSpec, Recipe
+
+__all__ = ["ENCODERS", "Encoder", "EncoderCard", "load_encoder", "spec_for"]
+
+
+def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = None, device: str = "cpu") -> Encoder:
+    """An encoder with its weights, ready to run.
+
+    Args:
+        name: one of `ENCODERS`.
+        layer: a block number from 1, whose output goes through the final LayerNorm, or "last"; the card's own where
+            None.
+        weights: a local checkpoint; for DINOv2 a safetensors file or a folder holding `model.safetensors`, for the
+            packaged encoders the very file of the package.
+        device: as torch names it.
+
+    Raises:
+        UsageError: for a name or device that does not exist.
+        SpecError: for a layer that the encoder does not have.
+        WeightsError: where the weights cannot be had, are damaged or another model's. Another encoder is never taken.
+    """
+    if name not in ENCODERS:
+        raise UsageError(f"--encoder {name}: expected one of {', '.join(ENCODERS)}")
+    card = ENCODERS[name]
+    chosen = _layer(card, layer)
+    place = _device(device)
+    if name == "efficientnet-lite0":
+        from raptor_search.encoders.efficientnet import load_efficientnet
+
+        return load_efficientnet(card, weights=weights, device=place)
+    if name == "vits14-packaged":
+        from raptor_search.encoders.vits14_packaged import load_vits14_packaged
+
+        return load_vits14_packaged(card, layer=chosen, weights=weights, device=place)
+    from raptor_search.encoders.dinov2 import load_dinov2
+
+    return load_dinov2(card, layer=chosen, weights=weights, device=place)
+
+
+def spec_for(
+    encoder: Encoder, preset: str | Recipe = "default", *, components: int = 100, seed: int = 0
+) -> EmbeddingSpec:
+    """The spec of an encoder under a recipe.
+
+    Args:
+        encoder: loaded, since its weights' hash is part of the spec.
+        preset: a name of `PRESETS`, or a recipe of one's own.
+        components: K, all kept.
+        seed: of the Gaussian matrix.
+
+    Raises:
+        SpecError: for an unknown preset, a value out of range, or a recipe that the encoder cannot serve.
+    """
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise SpecError(f"--preset {preset}: expected one of {', '.join(PRESETS)}")
+        preset = PRESETS[preset]
+    check_tokens(preset, encoder.card)
+    return EmbeddingSpec(
+        encoder=encoder.card.name,
+        layer=encoder.layer,
+        weights_sha256=encoder.weights_sha256,
+        recipe=preset,
+        grid=encoder.card.grid,
+        components_drawn=components,
+        components_kept=components,
+        seed=seed,
+    )
+
+
+def _layer(card: EncoderCard, layer: str | None) -> str:
+    """The layer by its one name: the last block's number is "last"."""
+    asked = layer or card.default_layer
+    if asked in ("last", str(card.layers)):
+        return "last"
+    if card.layers == 0:
+        raise SpecError(f"--layer {asked}: {card.name} offers only its last layer; expected `--layer last`")
+    if not asked.isdecimal() or not 1 <= int(asked) <= card.layers:
+        raise SpecError(f"--layer {asked}: {card.name} has {card.layers} blocks; expected 1 to {card.layers} or last")
+    return str(int(asked))
+
+
+def _device(device: str) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"--device {device}: expected cpu, cuda or cuda:N") from error
+    if place.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected cpu, cuda or cuda:N")
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {device}: torch finds no CUDA device here; expected `--device cpu`")
+    return place

@@ -1,0 +1,85 @@
+"""Checkpoint files: found, hashed, and read without ever running what they hold."""
+
+import hashlib
+import pickle
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from raptor_search.embedding import EncoderCard
+from raptor_search.errors import WeightsError
+
+__all__ = ["check_pin", "package_file", "read_tensors", "sha256_of"]
+
+PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02")
+"""First bytes of what `torch.save` writes: a zip since torch 1.6, a bare pickle before."""
+
+
+def package_file(card: EncoderCard, package: str, *parts: str, install: str) -> Path:
+    """A data file of an installed package, found without importing the package.
+
+    Raises:
+        WeightsError: where the package or the file is absent; names the command that installs it.
+    """
+    spec = find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        file = Path(folder, *parts)
+        if file.is_file():
+            return file
+    raise WeightsError(
+        f"{card.name}: its weights come in the package {card.source}, which is not installed: run `{install}`"
+    )
+
+
+def sha256_of(card: EncoderCard, path: Path) -> str:
+    """SHA-256 of a file, hex.
+
+    Raises:
+        WeightsError: where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{card.name}: cannot read {path} ({error.strerror}); expected a checkpoint file") from error
+
+
+def check_pin(card: EncoderCard, path: Path, sha256: str, *, mend: str) -> None:
+    """Refuse a file that is not the one pinned.
+
+    Raises:
+        WeightsError: where the card pins another hash; `mend` says what to run.
+    """
+    if card.weights_sha256 is not None and sha256 != card.weights_sha256:
+        raise WeightsError(
+            f"{card.name}: {path} is damaged or another model's: its SHA-256 begins {sha256[:12]}, "
+            f"expected {card.weights_sha256[:12]}: {mend}"
+        )
+
+
+def read_tensors(card: EncoderCard, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, or of a torch file that holds nothing but tensors.
+
+    Raises:
+        WeightsError: where the file is truncated, of another kind, or holds code.
+    """
+    try:
+        with path.open("rb") as file:
+            is_torch = file.read(4).startswith(PICKLE_MAGIC)
+        tensors = torch.load(path, map_location="cpu", weights_only=True) if is_torch else load_file(path)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{card.name}: {path} holds more than tensors and was not run; expected a safetensors file"
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(
+            f"{card.name}: {path} is truncated or no checkpoint ({error}); expected a whole safetensors file"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(f"{card.name}: {path} is no table of named tensors; expected a safetensors file")
+    return tensors

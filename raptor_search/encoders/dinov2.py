@@ -1,0 +1,176 @@
+"""DINOv2 (Oquab et al., arXiv 2304.07193) through transformers: the paper's encoder, in four sizes."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raptor_search.embedding import EncoderCard
+from raptor_search.encoders.checkpoint import check_pin, read_tensors, sha256_of
+from raptor_search.encoders.pixels import Pixels
+from raptor_search.encoders.torchvision_guard import guard_torchvision
+from raptor_search.errors import WeightsError
+
+__all__ = ["Dinov2", "load_dinov2"]
+
+FILE = "model.safetensors"
+
+HEAD_DIM = 64
+"""Of every size of DINOv2."""
+
+TRAINED_SIDE = 518
+"""Pixels of the images that the position table was trained on: 37 x 37 patches."""
+
+SWIGLU = {"dinov2-giant"}
+
+HUB_TIMEOUT = 10.0
+"""Seconds after which the hub counts as out of reach."""
+
+REASON_LENGTH = 100
+
+NAMED = 3
+"""Tensors named in a message about weights that do not fit."""
+
+
+class Dinov2:
+    """A DINOv2 model cut after one block, with its position table interpolated to 16 x 16 once.
+
+    Args:
+        card: what it is.
+        tensors: the checkpoint, by the published names.
+        layer: block whose output goes through the final LayerNorm, or "last".
+        weights_sha256: hash of the file that the tensors came from.
+        device: where it will run.
+
+    Raises:
+        WeightsError: where the tensors are not this model's.
+    """
+
+    def __init__(
+        self, card: EncoderCard, tensors: dict[str, Tensor], *, layer: str, weights_sha256: str, device: torch.device
+    ) -> None:
+        self.card = card
+        self.layer = layer
+        self.weights_sha256 = weights_sha256
+        self.device = device
+        model = _build(card, tensors)
+        if layer != "last":
+            model.encoder.layer = model.encoder.layer[: int(layer)]
+        rows, cols = card.grid
+        with torch.inference_mode():
+            table = model.embeddings.interpolate_pos_encoding(
+                torch.empty(1, 1 + rows * cols, card.dim), rows * card.patch, cols * card.patch
+            )
+        model.embeddings.position_embeddings = nn.Parameter(table.clone(), requires_grad=False)
+        self._model = model.to(device).eval()
+        self._pixels = Pixels(card, device)
+
+    def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
+        """The final LayerNorm of the chosen block's output: CLS, then the patches row by row."""
+        with torch.inference_mode():
+            tokens: Tensor = self._model(pixel_values=self._pixels(slices)).last_hidden_state
+        return tokens
+
+
+def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: torch.device) -> Dinov2:
+    """DINOv2 from a local checkpoint, or from the hub at the pinned revision.
+
+    Args:
+        card: which size.
+        layer: a block number, or "last".
+        weights: a safetensors file, or a folder that holds `model.safetensors`.
+        device: where it will run.
+
+    Raises:
+        WeightsError: where the weights cannot be had, cannot be read, or are another model's.
+    """
+    path = _download(card) if weights is None else _local(card, weights)
+    sha256 = sha256_of(card, path)
+    if weights is None:
+        check_pin(card, path, sha256, mend=f"delete {path} and run again")
+    return Dinov2(card, read_tensors(card, path), layer=layer, weights_sha256=sha256, device=device)
+
+
+def _local(card: EncoderCard, weights: Path) -> Path:
+    path = weights / FILE if weights.is_dir() else weights
+    if not path.is_file():
+        raise WeightsError(f"{card.name}: {path} does not exist; expected a safetensors file: check --weights")
+    return path
+
+
+def _download(card: EncoderCard) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    # The hub's own error derives from the root error of its HTTP client, another library in each major version.
+    refused = cast(tuple[type[Exception], ...], (OSError, ValueError, *HfHubHTTPError.__bases__))
+    try:
+        try:
+            return Path(hf_hub_download(card.source, FILE, revision=card.revision, local_files_only=True))
+        except LocalEntryNotFoundError:
+            # One quick question first: without a network the download itself would retry for half a minute.
+            get_hf_file_metadata(hf_hub_url(card.source, FILE, revision=card.revision), timeout=HUB_TIMEOUT)
+            return Path(hf_hub_download(card.source, FILE, revision=card.revision))
+    except refused as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:REASON_LENGTH]
+        raise WeightsError(
+            f"{card.name}: its weights are not here and could not be downloaded ({reason}); "
+            "give --weights FILE, or choose --encoder efficientnet-lite0"
+        ) from error
+
+
+def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
+    """A transformers Dinov2Model holding exactly these tensors, in float32."""
+    guard_torchvision()
+    from transformers import Dinov2Config, Dinov2Model
+
+    config = Dinov2Config(
+        hidden_size=card.dim,
+        num_hidden_layers=card.layers,
+        num_attention_heads=card.dim // HEAD_DIM,
+        image_size=TRAINED_SIDE,
+        patch_size=card.patch,
+        use_swiglu_ffn=card.name in SWIGLU,
+    )
+    # Loading through from_pretrained, as transformers renames the modules, not the checkpoints, between versions.
+    load: Any = Dinov2Model.from_pretrained
+    with _quiet():
+        model, report = load(
+            None, config=config, state_dict=tensors, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    _check_fit(card, report)
+    return model.float().requires_grad_(False)
+
+
+def _check_fit(card: EncoderCard, report: dict[str, Any]) -> None:
+    faults = []
+    for kind in ("missing", "unexpected", "mismatched"):
+        names = sorted(str(n[0]) if isinstance(n, tuple) else str(n) for n in report[f"{kind}_keys"])
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            faults.append(f"{kind} {', '.join(names[:NAMED])}{more}")
+    if faults:
+        raise WeightsError(
+            f"{card.name}: these weights are another model's: {'; '.join(faults)}; "
+            f"expected those of {card.source}: check --encoder and --weights"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' loading report and progress bar from the terminal; what they say is checked instead."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,107 @@
+"""Index files on disk: each appears whole under a new name, or not at all, and is never written again.
+
+Bytes go to a temporary file, which is synced, read back and hashed before it gets its name: FAISS's own
+writer reports success on a file that a full disk cut short. Reading checks the hash that the catalog holds.
+"""
+
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Collection
+from pathlib import Path
+
+from raptor_search.catalog import IndexVersion
+from raptor_search.errors import IndexFileError
+from raptor_search.index import SketchIndex, load
+
+__all__ = ["INDEX_FOLDER", "IndexCache", "read_index", "remove_others", "write_index"]
+
+INDEX_FOLDER = "indexes"
+"""The folder of index files within an archive's home; it may be deleted, `raptor index` makes it again."""
+
+
+def write_index(home: Path, fingerprint: str, data: bytes) -> tuple[str, str]:
+    """Write an index of the spec with this fingerprint; returns the file's name and its SHA-256, hex.
+
+    Raises:
+        IndexFileError: it could not be written whole; what was published before still serves.
+    """
+    folder = home / INDEX_FOLDER
+    name = f"{_prefix(fingerprint)}{secrets.token_hex(8)}.faiss"
+    partial = folder / f"{name}.part"
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        folder.mkdir(exist_ok=True)
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if hashlib.sha256(partial.read_bytes()).hexdigest() != sha256:
+            raise IndexFileError(f"{partial} does not read back as it was written: check the disk")
+        partial.rename(folder / name)
+        _sync(folder)
+    except OSError as error:
+        raise IndexFileError(
+            f"the index ({len(data) / 1e6:.1f} MB) could not be written to {folder} ({error.strerror}): make room "
+            "and run `raptor index` again; until then the index before it serves, and nothing is lost"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return name, sha256
+
+
+def read_index(home: Path, file: str, sha256: str) -> SketchIndex:
+    """The published index of this name.
+
+    Raises:
+        IndexFileError: the file is missing or damaged, or another one lies in its place.
+    """
+    path = home / INDEX_FOLDER / file
+    try:
+        return load(path.read_bytes(), sha256=sha256)
+    except OSError as error:
+        raise IndexFileError(f"index file {path} cannot be read ({error.strerror})") from error
+    except IndexFileError as error:
+        raise IndexFileError(f"index file {path} is damaged: {error.message}") from error
+
+
+class IndexCache:
+    """The indexes that this process has loaded, one a spec: each file is read and hashed once. Threads may share it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+        self._loaded: dict[int, tuple[str, SketchIndex]] = {}
+
+    def get(self, version: IndexVersion) -> SketchIndex:
+        """The index of a published version.
+
+        Raises:
+            IndexFileError: as `read_index`.
+        """
+        with self._lock:
+            file, index = self._loaded.get(version.spec_id, ("", None))
+            if index is None or file != version.file:
+                index = read_index(self._home, version.file, version.sha256)
+                self._loaded[version.spec_id] = (version.file, index)
+            return index
+
+
+def remove_others(home: Path, fingerprint: str, keep: Collection[str]) -> None:
+    """Delete the spec's index files but those to keep, and what a killed writer left behind."""
+    for path in sorted((home / INDEX_FOLDER).glob(f"{_prefix(fingerprint)}*.faiss*")):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _prefix(fingerprint: str) -> str:
+    return f"{fingerprint[:16]}-"
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

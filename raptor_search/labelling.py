@@ -1,0 +1,177 @@
+"""Labels of an archive: what kNN makes of them, and what a user decides about its proposals.
+
+The statistics are pure functions of arrays (`evaluation`, `propagation`); this module brings them the
+archive's vectors, and takes decisions back to the catalog, where each keeps its origin.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float16, Int
+
+from raptor_search.archive import Archive
+from raptor_search.errors import QueryError
+from raptor_search.evaluation import Baseline, leave_one_out
+from raptor_search.knn import DEFAULT_NEIGHBOURS
+from raptor_search.propagation import MIN_CONFIDENCE, ConfidenceKind, Proposal, propose
+
+__all__ = ["LabelProposal", "LabelProposals", "accept", "baseline", "proposals", "reject", "undo"]
+
+MAX_BYTES = 2 * 2**30
+"""Vectors held at once; a larger archive is judged by the first 10 components, a smaller Raptor in its own right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelProposal:
+    """A value proposed for one volume.
+
+    Attributes:
+        volume_id: the unlabelled volume.
+        value: what is proposed; None where no neighbour votes.
+        confidence: 0 to 1, of the kind that `LabelProposals` names.
+        speak_for: volumes that have the value, nearest first.
+        speak_against: neighbours that have another, nearest first.
+        abstained: why the value should not be taken; None where it may be.
+    """
+
+    volume_id: int
+    value: str | None
+    confidence: float
+    speak_for: tuple[int, ...]
+    speak_against: tuple[int, ...]
+    abstained: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelProposals:
+    """Proposals for the volumes without a label; `notes` are sentences that a reader must see."""
+
+    items: tuple[LabelProposal, ...]
+    classes: tuple[str, ...]
+    confidence_kind: ConfidenceKind
+    labelled: int
+    subjects: int
+    notes: tuple[str, ...]
+
+
+def baseline(archive: Archive, label: str, *, k: int = DEFAULT_NEIGHBOURS, spec: str | None = None) -> Baseline:
+    """How well the neighbours of other subjects tell a label.
+
+    Raises:
+        QueryError: a label that cannot be judged this way; the message says why.
+    """
+    ids, vectors, notes = _vectors(archive, spec)
+    catalog = archive.catalog
+    found = leave_one_out(vectors, catalog.column_values(label, ids), catalog.patient_keys(ids), name=label, k=k)
+    return dataclasses.replace(found, notes=(*notes, *found.notes))
+
+
+def proposals(
+    archive: Archive,
+    label: str,
+    *,
+    k: int = DEFAULT_NEIGHBOURS,
+    min_confidence: float = MIN_CONFIDENCE,
+    spec: str | None = None,
+) -> LabelProposals:
+    """What labelled neighbours propose for the volumes without a value; rejected ones are not asked about again.
+
+    Raises:
+        QueryError: fewer than two classes, values that look continuous, or fewer labelled scans than k.
+    """
+    ids, vectors, notes = _vectors(archive, spec)
+    catalog = archive.catalog
+    values = catalog.column_values(label, ids)
+    turned_down = {record.volume_id for record in catalog.labels(label) if record.origin == "rejected"}
+    found = propose(
+        vectors,
+        values,
+        catalog.patient_keys(ids),
+        candidates=[row for row, id_ in enumerate(ids.tolist()) if values[row] is None and id_ not in turned_down],
+        name=label,
+        k=k,
+        min_confidence=min_confidence,
+    )
+    return LabelProposals(
+        items=tuple(_by_volume(item, ids) for item in found.items),
+        classes=found.classes,
+        confidence_kind=found.confidence_kind,
+        labelled=found.labelled,
+        subjects=found.subjects,
+        notes=(*notes, *found.notes),
+    )
+
+
+def accept(archive: Archive, label: str, chosen: Sequence[LabelProposal], *, author: str) -> None:
+    """Store proposed values as accepted, with their confidence and who took them.
+
+    Raises:
+        UsageError: a volume has a given value by now: those are never overwritten.
+        QueryError: a proposal without a value.
+    """
+    _decide(archive, label, chosen, "accepted", author)
+
+
+def reject(archive: Archive, label: str, chosen: Sequence[LabelProposal], *, author: str) -> None:
+    """Remember that proposed values were turned down, so that they are not proposed again.
+
+    Raises:
+        UsageError: a volume has a given value by now.
+        QueryError: a proposal without a value.
+    """
+    _decide(archive, label, chosen, "rejected", author)
+
+
+def undo(archive: Archive, label: str, volume_id: int, *, author: str) -> bool:
+    """Take a decision back; False where there was none. Given labels stay."""
+    archive.catalog.audit(author, "label decision undone", f"volume {volume_id}, {label}")
+    return archive.catalog.clear_label(volume_id, label)
+
+
+def _decide(
+    archive: Archive,
+    label: str,
+    chosen: Sequence[LabelProposal],
+    origin: Literal["accepted", "rejected"],
+    author: str,
+) -> None:
+    for proposal in chosen:
+        if proposal.value is None:
+            raise QueryError(f"label '{label}': nothing is proposed for volume {proposal.volume_id}; expected a value")
+        archive.catalog.audit(author, f"label {origin}", f"volume {proposal.volume_id}, {label}")
+        archive.catalog.set_label(
+            proposal.volume_id,
+            label,
+            proposal.value,
+            origin=origin,
+            confidence=proposal.confidence,
+            author=author,
+        )
+
+
+def _vectors(
+    archive: Archive, spec: str | None
+) -> tuple[Int[np.ndarray, " n"], Float16[np.ndarray, "n d"], tuple[str, ...]]:
+    stored = archive.spec(spec)
+    ids = archive.catalog.ids(stored.id)
+    if not ids.size:
+        raise QueryError(f"the archive {archive.home} holds no scans yet: run `raptor index PATH`")
+    if ids.size * stored.spec.length * 2 <= MAX_BYTES:
+        ids, vectors = archive.catalog.found_vectors(ids, stored.id)
+        return ids, vectors, ()
+    note = f"{ids.size} scans: judged by the first 10 components of their embeddings"
+    return ids, archive.catalog.prefixes(ids, stored.id), (note,)
+
+
+def _by_volume(proposal: Proposal, ids: Int[np.ndarray, " n"]) -> LabelProposal:
+    return LabelProposal(
+        volume_id=int(ids[proposal.index]),
+        value=proposal.value,
+        confidence=proposal.confidence,
+        speak_for=tuple(int(ids[voter.index]) for voter in proposal.supporting),
+        speak_against=tuple(int(ids[voter.index]) for voter in proposal.opposing),
+        abstained=proposal.abstained,
+    )

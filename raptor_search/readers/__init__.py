@@ -1,0 +1,27 @@
+"""From files to scans: discover what is there, read it into RAS+ volumes, join the tables beside it.
+
+The only package that knows pydicom, nibabel and pynrrd.
+"""
+
+from raptor_search.readers.discovery import discover
+from raptor_search.readers.reading import content_digest, read, read_file
+from raptor_search.readers.scan import Identity, Scan, ScanMetadata
+from raptor_search.readers.source import Refused, Skipped, Source
+from raptor_search.readers.tables import Table, annotate, find_participants, read_table
+
+__all__ = [
+    "Identity",
+    "Refused",
+    "Scan",
+    "ScanMetadata",
+    "Skipped",
+    "Source",
+    "Table",
+    "annotate",
+    "content_digest",
+    "discover",
+    "find_participants",
+    "read",
+    "read_file",
+    "read_table",
+]

@@ -1,0 +1,95 @@
+"""Reading no more than a header says: bounded inflation and truncation checks.
+
+A file of 3 MB can inflate to gigabytes. Every reader here first works out from the header how many bytes there must
+be, refuses what is out of proportion, and then reads exactly that many into memory that it allocated once.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Shaped
+
+from raptor_search.errors import ReadError
+
+__all__ = ["Stream", "check_inflation", "damage_as_read_error", "read_array"]
+
+SMALL = 256 * 2**20
+"""Bytes that may be inflated whatever the ratio: a label map of 512^3 zeros is no attack."""
+
+MAX_RATIO = 200
+"""Inflated over stored bytes, above `SMALL`. Scans reach 2-20; deflate's limit is 1,032."""
+
+SLACK = 2**20
+"""Bytes that may follow the voxels, such as padding."""
+
+CHUNK = 2**20
+
+
+class Stream(Protocol):
+    """Anything that bytes are read from: a file, or one that inflates."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+def check_inflation(inflated: int, stored: int) -> None:
+    """Refuse what would inflate out of proportion, before it is inflated.
+
+    Raises:
+        ReadError: `inflated` bytes from `stored` bytes cannot be a scan.
+    """
+    if inflated > SMALL and inflated > MAX_RATIO * stored:
+        raise ReadError(
+            "too-large",
+            f"{stored} bytes would unpack to {inflated}; expected at most {MAX_RATIO} times their size",
+        )
+
+
+def read_array(
+    stream: Stream, dtype: np.dtype[np.generic], shape: tuple[int, ...], *, to_end: bool
+) -> Shaped[np.ndarray, "..."]:
+    """The next `shape` numbers of the stream, first axis fastest, in native byte order.
+
+    Args:
+        stream: positioned at the first number.
+        dtype: as stored.
+        shape: checked by the caller.
+        to_end: read on to the end of the stream, where a gzip checksum is verified.
+
+    Raises:
+        ReadError: fewer bytes than the shape needs, or far more.
+    """
+    flat = np.empty(int(np.prod(shape, dtype=np.int64)), dtype)
+    _fill(stream, flat.view(np.uint8).data)
+    if to_end and len(stream.read(SLACK + 1)) > SLACK:
+        raise ReadError("unreadable", "more bytes follow the voxels than the header says; expected the end")
+    native = flat.astype(dtype.newbyteorder("="), copy=False)
+    return native.reshape(shape, order="F")
+
+
+def _fill(stream: Stream, target: memoryview) -> None:
+    done = 0
+    while done < len(target):
+        block = stream.read(min(CHUNK, len(target) - done))
+        if not block:
+            raise ReadError("unreadable", f"truncated: {done} of {len(target)} bytes of voxels")
+        target[done : done + len(block)] = block
+        done += len(block)
+
+
+@contextmanager
+def damage_as_read_error() -> Iterator[None]:
+    """What the operating system, gzip, bz2 and zlib say about a damaged file, as one error of ours."""
+    try:
+        yield
+    except EOFError as error:
+        raise ReadError("unreadable", "truncated: the compressed data end too early") from error
+    except (zlib.error, OSError) as error:
+        # An OSError's text names the path, which must not be stored; its reason does not.
+        reason = getattr(error, "strerror", None) or "the compressed data are damaged"
+        raise ReadError("unreadable", f"cannot be read: {reason}") from error
+    except MemoryError as error:
+        raise ReadError("too-large", "not enough memory to hold the voxels") from error

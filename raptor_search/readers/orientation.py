@@ -1,0 +1,54 @@
+"""From the axes of a file to RAS+: voxels and affine turned together, the way back kept."""
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy.typing import NDArray
+
+from raptor_search.errors import ReadError
+from raptor_search.volume import Format, Volume, check_shape
+
+__all__ = ["LPS_TO_RAS", "to_volume"]
+
+LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""DICOM patient coordinates (PS3.3 C.7.6.2.1.1) to NIfTI's: the first two axes change sign."""
+
+
+def to_volume(
+    stored: Shaped[np.ndarray, "i j k"],
+    affine: Float[np.ndarray, "4 4"],
+    *,
+    kind: Format,
+    oriented: bool = True,
+) -> Volume:
+    """The volume of voxels as stored: axes permuted and flipped to the nearest RAS+.
+
+    Memory keeps the file's order (a transposing copy of a large scan takes seconds), with positive strides.
+
+    Args:
+        stored: voxels in the order of the file's axes.
+        affine: stored voxel index to RAS+ mm.
+        kind: the kind of file.
+        oriented: whether the file said how it lies in space.
+
+    Raises:
+        ReadError: where shape, affine or voxels cannot be a scan.
+    """
+    check_shape(stored.shape)
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine) < 4:
+        raise ReadError("bad-geometry", "the affine is singular or not finite; expected a spacing above 0 mm")
+    orientation = nib.orientations.io_orientation(affine)
+    turned = nib.orientations.apply_orientation(stored, orientation)
+    # PyTorch takes no negative strides; a copy in the order of memory is quick.
+    voxels = turned.copy(order="K") if min(turned.strides) < 0 else turned
+    return Volume(
+        voxels=voxels,
+        affine=affine @ nib.orientations.inv_ornt_aff(orientation, stored.shape),
+        stored_axes=_pairs(orientation),
+        format=kind,
+        oriented=oriented,
+    )
+
+
+def _pairs(orientation: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(axis), int(flip)) for axis, flip in orientation)

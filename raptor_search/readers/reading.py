@@ -1,0 +1,119 @@
+"""One door for all formats: a source to a scan, a path to the one scan that it holds."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from raptor_search.errors import ReadError, UsageError
+from raptor_search.readers.bids import bids_modality, bids_subject
+from raptor_search.readers.dicom import read_dicom
+from raptor_search.readers.digests import digest_of
+from raptor_search.readers.discovery import discover
+from raptor_search.readers.nifti import read_nifti
+from raptor_search.readers.npz import npz_labels, read_npz
+from raptor_search.readers.nrrd import read_nrrd
+from raptor_search.readers.scan import Identity, Scan, ScanMetadata
+from raptor_search.readers.source import Refused, Skipped, Source
+from raptor_search.readers.zips import is_zip, unpacked
+
+__all__ = ["content_digest", "read", "read_file"]
+
+NAMED = 10
+"""Members that a message lists before it stops."""
+
+
+def read(source: Source) -> Scan:
+    """The scan at a source that `discover` or `read_file` gave.
+
+    Raises:
+        ReadError: where it cannot be read; the message names no path and no identifier.
+    """
+    with _on_disk(source) as inner:
+        return _read(inner)
+
+
+def read_file(path: Path) -> tuple[Source, Scan]:
+    """The one scan of a file, a folder or a zip; "FILE.npz#train_0" names one of several.
+
+    Raises:
+        UsageError: no such path, no scan there, or more than one (the message lists them).
+        ReadError: a scan that cannot be read.
+    """
+    if not os.path.exists(path) and "#" in path.name:
+        name, _, member = path.name.rpartition("#")
+        found = [one for one in discover([path.with_name(name)]) if isinstance(one, Source) and one.member == member]
+        source = _only(found, path)
+        return source, read(source)
+    if not is_zip(path):
+        source = _only(discover([path]), path)
+        return source, read(source)
+    with unpacked(path) as folder:
+        inner = _only(discover([folder]), path)
+        return Source.at(path, inner.format), _read(inner)
+
+
+def content_digest(source: Source) -> bytes:
+    """SHA-256 over the bytes of a source, names aside; for a zip that of the scan within.
+
+    Raises:
+        ReadError: a damaged or vanished file.
+    """
+    with _on_disk(source) as inner:
+        try:
+            return digest_of(inner)
+        except OSError as error:
+            raise ReadError("unreadable", f"cannot be read: {error.strerror or 'input/output error'}") from error
+
+
+@contextmanager
+def _on_disk(source: Source) -> Iterator[Source]:
+    """The source itself, or while the context lasts the one unpacked from its zip."""
+    if source.files == (source.path,) and is_zip(source.path):
+        with unpacked(source.path) as folder:
+            yield _only(discover([folder]), source.path)
+    else:
+        yield source
+
+
+def _read(source: Source) -> Scan:
+    match source.format:
+        case "dicom":
+            return read_dicom(source.files)
+        case "npz":
+            volume = read_npz(source.path, source.member)
+            return Scan(volume, labels=npz_labels(source.path, source.member))
+        case "nrrd":
+            return Scan(read_nrrd(source.path), identity=Identity(patient=bids_subject(source.path)))
+        case "nifti":
+            return Scan(
+                read_nifti(source.path),
+                ScanMetadata(modality=bids_modality(source.path)),
+                Identity(patient=bids_subject(source.path)),
+            )
+
+
+def _only(found: Iterable[Source | Refused | Skipped], path: Path) -> Source:
+    """The one source among what was found at `path`."""
+    sources: list[Source] = []
+    refused: list[Refused] = []
+    for one in found:
+        if isinstance(one, Source):
+            sources.append(one)
+        elif isinstance(one, Refused):
+            refused.append(one)
+    if len(sources) == 1:
+        return sources[0]
+    if len(sources) > 1:
+        raise UsageError(f"{path.name} holds {len(sources)} volumes, expected one: {_listed(sources)}")
+    if refused:
+        raise refused[0].error
+    raise UsageError(f"{path.name}: no scan there; expected NIfTI, NRRD, npz, a DICOM series, or a zip of one")
+
+
+def _listed(sources: list[Source]) -> str:
+    names = [
+        f"a series of {len(one.files)} files" if one.format == "dicom" else f"#{one.member}" if one.member else one.name
+        for one in sources[:NAMED]
+    ]
+    return ", ".join(names) + (", ..." if len(sources) > NAMED else "")

@@ -1,0 +1,83 @@
+"""What discovery finds: a source that can be read, one that was refused, or a file that is no scan."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from raptor_search.errors import ReadError
+from raptor_search.volume import Format
+
+__all__ = ["Refused", "Skipped", "Source", "bare_name"]
+
+DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one volume lies.
+
+    Attributes:
+        path: the file, or the folder that holds a DICOM series.
+        format: the kind of file.
+        member: which of the volumes at `path`: "" for the only one, "train_0" for an entry of an npz,
+            the SeriesInstanceUID for DICOM.
+        files: every file that belongs to it, in sorted order.
+        size: bytes of all files together.
+        mtime_ns: the latest change of any file.
+    """
+
+    path: Path
+    format: Format
+    member: str
+    files: tuple[Path, ...]
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def at(cls, path: Path, kind: Format, *, member: str = "", files: tuple[Path, ...] = ()) -> "Source":
+        """The source at `path`, with size and time taken from its files.
+
+        Raises:
+            OSError: where a file is gone.
+        """
+        files = files or (path,)
+        stats = [file.stat() for file in files]
+        return cls(
+            path, kind, member, files, sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
+        )
+
+    @property
+    def uri(self) -> str:
+        """The absolute path, and "#member" where one path holds several volumes. Holds raw identifiers."""
+        return f"{self.path}#{self.member}" if self.member else str(self.path)
+
+    @property
+    def name(self) -> str:
+        """A name for output files: the npz entry, the file without its ending, or the series' folder."""
+        if self.format == "npz" and self.member:
+            return self.member
+        return self.path.name if self.path.is_dir() else bare_name(self.path)
+
+
+def bare_name(path: Path) -> str:
+    """The file's name without its ending, "NAME" for "NAME.nii.gz" as for "NAME.nii"."""
+    lower = path.name.lower()
+    for ending in DOUBLE_ENDINGS:
+        if lower.endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A scan that cannot be read, known from its header alone; the indexer quarantines it."""
+
+    source: Source
+    error: ReadError
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is no scan, and why in a few words (never an error)."""
+
+    path: Path
+    reason: str

@@ -1,0 +1,147 @@
+"""The pages as a user has them: a real archive, a real server, a real browser, nothing outside this machine."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from indexer.demo.archive import DemoArchive
+from tests.browser.served import pictures_shown, serving
+
+pytestmark = pytest.mark.browser
+
+BANNER = "Research use only; not a medical device."
+HITS = 10
+PAGES = {
+    "search": "Find similar scans",
+    "cohort": "Cohort",
+    "labels": "Labels",
+    "baseline": "kNN baseline",
+    "archive": "Archive",
+}
+
+
+def open_page(page: Page, address: str, name: str = "search", query: str = "") -> None:
+    page.goto(f"{address}/{'' if name == 'search' else name}{query}")
+    expect(page.get_by_role("heading", name=PAGES[name], exact=True)).to_be_visible()
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Wait until the page's script has run to its end, and nothing in it broke."""
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def upload(page: Page, *files: Path | dict[str, str | bytes]) -> None:
+    page.locator("input[type=file]").set_input_files(list(files))
+
+
+def hit(page: Page, rank: int) -> Locator:
+    return page.locator(f".st-key-hit-{rank}")
+
+
+def keep(page: Page, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["nifti", "zip-of-dicom"])
+def test_an_uploaded_scan_finds_ten_cases_with_pictures_its_own_source_first(
+    page: Page, address: str, demo: tuple[DemoArchive, Path], screenshots: Path | None, number: int
+) -> None:
+    scan = [scan for scan in demo[0].plan.scans if scan.held_out][number]
+    open_page(page, address)
+    upload(page, demo[0].path(scan))
+    expect(hit(page, HITS)).to_be_visible()
+    settled(page)
+    for rank in range(1, HITS + 1):
+        assert pictures_shown(page, f".st-key-hit-{rank}")[0] > 0
+    expect(hit(page, 1).locator(".rs-chip", has_text=re.compile("^source"))).to_have_text(f"source{scan.source.name}")
+    assert pictures_shown(page, ".st-key-query")[0] > 0
+    keep(page, screenshots, f"search-{scan.kind}")
+
+
+def test_filters_narrow_the_hits_without_embedding_again(
+    page: Page, address: str, demo: tuple[DemoArchive, Path]
+) -> None:
+    open_page(page, address)
+    upload(page, demo[0].held_out[0])
+    expect(hit(page, 1)).to_be_visible()
+    page.get_by_label("Condition").fill("modality = 'PT'")
+    page.get_by_label("Condition").press("Enter")
+    expect(hit(page, 1)).to_contain_text("PT")
+    expect(page.get_by_test_id("stProgress")).to_have_count(0)
+
+
+def test_a_hit_says_why_it_matches_and_opens_as_a_new_query(
+    page: Page, address: str, screenshots: Path | None
+) -> None:
+    open_page(page, address, query="?case=1")
+    expect(hit(page, 1)).to_be_visible()
+    hit(page, 1).get_by_role("button", name="Why they match").click()
+    expect(page.get_by_role("dialog").locator(".js-plotly-plot")).to_have_count(2)
+    settled(page)
+    keep(page, screenshots, "why-they-match")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    hit(page, 1).get_by_role("button", name="Search from here").click()
+    expect(page).to_have_url(re.compile(r"case=(?!1$)\d+$"))
+    expect(hit(page, HITS)).to_be_visible()
+
+
+def test_an_upload_that_is_no_scan_gives_one_sentence_and_the_session_lives_on(
+    page: Page, address: str, demo: tuple[DemoArchive, Path]
+) -> None:
+    open_page(page, address)
+    for name, content in {"notes.txt": b"a letter", "empty.nii.gz": b"", "cut.nii.gz": b"\x1f\x8b\x08"}.items():
+        upload(page, {"name": name, "mimeType": "application/octet-stream", "buffer": content})
+        alert = page.get_by_test_id("stAlert")
+        expect(alert).to_have_count(1)
+        settled(page)
+        assert len(alert.inner_text().strip().splitlines()) == 1
+        assert "/tmp" not in alert.inner_text()
+    upload(page, demo[0].held_out[0])
+    expect(hit(page, HITS)).to_be_visible()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_with_the_banner_and_without_an_error(
+    page: Page, address: str, screenshots: Path | None, name: str
+) -> None:
+    open_page(page, address, name)
+    expect(page.get_by_text(BANNER)).to_be_visible()
+    expect(page.get_by_text("every scan is derived")).to_be_visible()
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+    if name == "labels":
+        page.get_by_label("Label", exact=True).click()
+        page.get_by_role("option", name="sequence").click()
+        expect(page.get_by_role("button", name="Accept", exact=True).first).to_be_visible()
+        settled(page)
+    if name == "baseline":
+        page.get_by_label("Label", exact=True).click()
+        page.get_by_role("option", name="modality").click()
+        expect(page.get_by_text("Which classes are mixed up")).to_be_visible()
+        settled(page)
+    keep(page, screenshots, name)
+
+
+def test_a_click_on_the_map_opens_the_case(page: Page, address: str, screenshots: Path | None) -> None:
+    open_page(page, address, "cohort")
+    points = page.locator(".js-plotly-plot .scatterlayer .point")
+    expect(points.first).to_be_visible()
+    points.first.click(force=True)
+    expect(page.get_by_role("heading", name=re.compile(r"^Case \d+$"))).to_be_visible()
+    settled(page)
+    assert all(pictures_shown(page, ".stMain"))
+    keep(page, screenshots, "cohort-case")
+
+
+def test_an_empty_archive_says_which_commands_to_run(page: Page, browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path / "nothing") as empty:
+        for name in PAGES:
+            page.goto(f"{empty}/{'' if name == 'search' else name}")
+            expect(page.get_by_text("raptor index /path/to/scans")).to_be_visible()
+            settled(page)

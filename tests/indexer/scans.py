@@ -1,0 +1,24 @@
+"""Small scans for the indexer's tests: seeded blobs, written as real files."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from raptor_search.readers.writing import write_nifti
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+def blob(seed: int, shape: tuple[int, int, int] = (20, 24, 18)) -> np.ndarray:
+    """Smooth noise in a bright ellipsoid, as int16 RAS voxels."""
+    noise = np.random.default_rng(seed).normal(size=shape)
+    centre = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    inside = (centre**2).sum(axis=0) < 0.8
+    return (gaussian_filter(noise, 2) * 2000 * inside + 500 * inside).astype(np.int16)
+
+
+def write_scan(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, blob(seed), AFFINE)
+    return path

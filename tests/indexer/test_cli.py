@@ -1,0 +1,236 @@
+"""The main job by the command: index, search, embed, status; and what each mistake of a user gives."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.indexer.command import Outcome, Raptor
+from tests.indexer.scans import AFFINE, blob, write_scan
+
+LITE = ("--encoder", "efficientnet-lite0")
+
+
+def one_line(outcome: Outcome, *words: str) -> str:
+    """The single error line of a failed run, which must hold every one of `words`."""
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.err
+    assert len(outcome.error_lines) == 1, outcome.err
+    line = outcome.error_lines[0]
+    for word in words:
+        assert word in line
+    return line
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for seed in range(3):
+        write_scan(tmp_path / "scans" / f"sub-{seed:02d}" / f"scan{seed}.nii.gz", seed)
+    return tmp_path / "scans"
+
+
+def test_an_indexed_scan_is_its_own_first_hit(raptor: Raptor, scans: Path, home: Path) -> None:
+    assert raptor("index", scans, "--home", home, *LITE).status == 0
+    query = scans / "sub-01" / "scan1.nii.gz"
+    found = raptor("search", query, "--home", home, "-k", "3", "--json").json
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3]
+    first = found["hits"][0]
+    assert first["source"] == str(query.resolve())
+    assert first["score"] == pytest.approx(1, abs=1e-3)
+    assert first["exact"] is True
+    assert first["duplicate"] is True
+    assert len(found["spec"]["fingerprint"]) == 64
+    assert found["index_version"] == 1
+
+
+def test_a_second_run_adds_nothing_and_a_new_file_alone(raptor: Raptor, scans: Path, home: Path) -> None:
+    assert raptor("index", scans, "--home", home, *LITE, "--json").json["added"] == 3
+    again = raptor("index", scans, "--home", home, "--json").json
+    assert (again["added"], again["present"], again["volumes"]) == (0, 3, 3)
+    write_scan(scans / "sub-03" / "scan3.nii.gz", 3)
+    more = raptor("index", scans, "--home", home, "--json").json
+    assert (more["added"], more["present"], more["volumes"]) == (1, 3, 4)
+
+
+def test_equal_bytes_at_a_second_source_share_the_vector(raptor: Raptor, scans: Path, home: Path) -> None:
+    copy = scans / "copy.nii.gz"
+    copy.write_bytes((scans / "sub-00" / "scan0.nii.gz").read_bytes())
+    report = raptor("index", scans, "--home", home, *LITE, "--json").json
+    assert (report["added"], report["shared"], report["volumes"]) == (4, 1, 4)
+    found = raptor("search", copy, "--home", home, "--json").json["hits"]
+    assert {found[0]["source"], found[1]["source"]} == {
+        str(copy.resolve()),
+        str((scans / "sub-00" / "scan0.nii.gz").resolve()),
+    }
+
+
+def test_a_changed_file_replaces_its_volume(raptor: Raptor, scans: Path, home: Path) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    changed = write_scan(scans / "sub-00" / "scan0.nii.gz", 77)
+    os.utime(changed, ns=(time.time_ns(), time.time_ns() + 1))
+    report = raptor("index", scans, "--home", home, "--json").json
+    assert (report["added"], report["volumes"]) == (1, 3)
+
+
+def test_embed_is_bit_identical_between_runs_and_to_the_archive(
+    raptor: Raptor, scans: Path, home: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        assert raptor("embed", scans / "sub-00", "--out", tmp_path / name, *LITE).status == 0
+    one, two = (np.load(tmp_path / name / "scan0.npy") for name in ("a", "b"))
+    assert one.dtype == np.float32
+    assert one.tobytes() == two.tobytes()
+    spec = json.loads((tmp_path / "a" / "spec.json").read_text())
+    assert spec["spec"]["encoder"] == "efficientnet-lite0"
+    assert int(np.prod(spec["shape"])) == one.size
+
+
+def test_filters_and_patients_narrow_the_hits(raptor: Raptor, scans: Path, home: Path) -> None:
+    table = scans / "participants.tsv"
+    table.write_text("participant_id\tmodality\tage\nsub-00\tMR\t30\nsub-01\tCT\t70\nsub-02\tCT\t40\n")
+    raptor("index", scans, "--home", home, *LITE)
+    query = scans / "sub-01" / "scan1.nii.gz"
+    hits = raptor("search", query, "--home", home, "--where", "modality = 'CT'", "--json").json["hits"]
+    assert {h["metadata"]["modality"] for h in hits} == {"CT"}
+    assert len(hits) == 2
+    hits = raptor(
+        "search", query, "--home", home, "--where", "modality = 'CT'", "--exclude-patient", "sub-01", "--json"
+    ).json["hits"]
+    assert [Path(h["source"]).name for h in hits] == ["scan2.nii.gz"]
+
+
+def test_a_corrupt_file_among_good_ones_is_quarantined_and_counted(raptor: Raptor, scans: Path, home: Path) -> None:
+    (scans / "broken.nii.gz").write_bytes((scans / "sub-00" / "scan0.nii.gz").read_bytes()[:2000])
+    outcome = raptor("index", scans, "--home", home, *LITE)
+    assert outcome.status == 3
+    assert "3 added, 0 already there, 1 quarantined" in outcome.out
+    assert "broken.nii.gz" in outcome.err
+    status = raptor("status", "--home", home, "--json").json
+    assert [q["code"] for q in status["quarantined"]] == ["unreadable"]
+    write_scan(scans / "broken.nii.gz", 9)
+    assert raptor("index", scans, "--home", home).status == 0
+    assert raptor("status", "--home", home, "--json").json["quarantined"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "voxels", "code"),
+    [
+        ("nan", np.where(blob(1) > 900, np.nan, blob(1)).astype(np.float32), "not-finite"),
+        ("constant", np.full((20, 20, 20), 7, np.int16), "constant"),
+        ("four", np.stack([blob(1), blob(2)], axis=-1), "not-3d"),
+        ("two-slices", blob(1)[:, :, :2], "too-few-slices"),
+    ],
+)
+def test_a_volume_that_cannot_be_is_quarantined_by_its_code(
+    raptor: Raptor, scans: Path, home: Path, name: str, voxels: np.ndarray, code: str
+) -> None:
+    from raptor_search.readers.writing import write_nifti
+
+    write_nifti(scans / f"{name}.nii.gz", voxels, AFFINE)
+    report = raptor("index", scans, "--home", home, *LITE, "--json")
+    assert report.status == 3
+    assert [q["code"] for q in report.json["quarantined"]] == [code]
+    assert report.json["added"] == 3
+
+
+def test_paths_without_a_scan_are_one_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    one_line(raptor("index", tmp_path / "absent", "--home", home, *LITE), "absent", "no such file")
+    (tmp_path / "empty").mkdir()
+    one_line(raptor("index", tmp_path / "empty", "--home", home, *LITE), "no scan found", "no files at all")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "notes.txt").write_text("hello")
+    one_line(raptor("index", tmp_path / "texts", "--home", home, *LITE), "no scan found", "expected DICOM")
+
+
+def test_options_that_differ_from_the_home_name_the_field(raptor: Raptor, scans: Path, home: Path) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    one_line(raptor("index", scans, "--home", home, "--components", "10"), "components_drawn is 100, asked 10")
+    one_line(raptor("index", scans, "--home", home, "--seed", "1"), "seed is 0, asked 1", "--add-spec")
+    one_line(raptor("index", scans, "--home", home, "--encoder", "dinov2-large"), "encoder is efficientnet-lite0")
+    one_line(raptor("index", scans, "--home", home, "--preset", "full"), "slices_per_plane is 32, asked 0")
+
+
+def test_a_second_spec_has_its_own_vectors_and_index(raptor: Raptor, scans: Path, home: Path) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    report = raptor("index", "--home", home, "--components", "10", "--add-spec", "--json").json
+    assert (report["added"], report["volumes"]) == (3, 3)
+    specs = raptor("status", "--home", home, "--json").json["specs"]
+    assert [s["embedded"] for s in specs] == [3, 3]
+    other = specs[1]["fingerprint"]
+    found = raptor("search", scans / "sub-00" / "scan0.nii.gz", "--home", home, "--spec", other, "--json").json
+    assert found["spec"]["fingerprint"].startswith(other)
+    assert found["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
+    again = raptor("index", scans, "--home", home, "--components", "10", "--json").json
+    assert (again["added"], again["present"]) == (0, 3)
+
+
+def test_another_key_is_refused(
+    raptor: Raptor, scans: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    monkeypatch.setenv("RAPTOR_KEY_FILE", str(tmp_path / "other.key"))
+    one_line(raptor("index", scans, "--home", home), "key")
+    one_line(raptor("search", scans / "sub-00" / "scan0.nii.gz", "--home", home), "key")
+
+
+def test_weights_of_another_model_are_refused(raptor: Raptor, scans: Path, home: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    wrong = tmp_path / "wrong.safetensors"
+    save_file({"weight": torch.zeros(3)}, wrong)
+    one_line(
+        raptor("index", scans, "--home", home, "--encoder", "dinov2-small", "--weights", wrong), "wrong.safetensors"
+    )
+
+
+def test_a_home_or_output_that_cannot_be_written_is_one_line(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    one_line(raptor("index", scans, "--home", tmp_path / "file" / "home", *LITE), "home")
+    one_line(raptor("embed", scans, "--out", tmp_path / "file" / "out", *LITE), "--out")
+
+
+def test_searching_without_an_archive_or_a_scan_says_what_to_run(raptor: Raptor, scans: Path, home: Path) -> None:
+    query = scans / "sub-00" / "scan0.nii.gz"
+    one_line(raptor("search", query, "--home", home), "raptor index")
+    raptor("index", scans, "--home", home, *LITE)
+    one_line(raptor("search", scans / "absent.nii", "--home", home), "absent.nii")
+    one_line(raptor("search", query, "--home", home, "--where", "modalty = 'CT'"), "modality")
+    (scans / "notes.txt").write_text("hello")
+    one_line(raptor("search", scans / "notes.txt", "--home", home), "notes.txt")
+
+
+def test_the_official_preset_is_refused_on_dicom_and_nrrd(raptor: Raptor, scans: Path, home: Path) -> None:
+    from raptor_search.readers.writing import write_dicom_series
+
+    write_dicom_series(scans / "series", blob(5), AFFINE, modality="CT", patient_id="P1", seed=1)
+    one_line(
+        raptor("index", scans, "--home", home, "--encoder", "vits14-packaged", "--preset", "official"),
+        "official",
+        "DICOM",
+    )
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.0, 4.5, 6.0])
+def test_a_killed_run_goes_on_with_exact_counts(raptor: Raptor, scans: Path, home: Path, seconds: float) -> None:
+    for seed in range(3, 6):
+        write_scan(scans / f"scan{seed}.nii.gz", seed)
+    code = "from indexer.cli import main; main()"
+    words = ["index", str(scans), "--home", str(home), *LITE]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    report = raptor("index", scans, "--home", home, *LITE, "--json").json
+    assert report["volumes"] == 6
+    assert report["added"] + report["present"] == 6
+    found = raptor("search", scans / "scan4.nii.gz", "--home", home, "--json").json["hits"]
+    assert len(found) == 6
+    assert found[0]["source"].endswith("scan4.nii.gz")

@@ -1,0 +1,150 @@
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raptor_search.errors import IndexFileError
+from raptor_search.index import build, default_factory, load
+
+
+def sketches(seed, n, dim=32):
+    rows = np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def opened(data):
+    return load(data, sha256=sha256(data).hexdigest())
+
+
+def nearest(rows, ids, query, k, allowed=None):
+    """The naive oracle: sort all inner products."""
+    keep = np.ones(len(ids), bool) if allowed is None else np.isin(ids, allowed)
+    return ids[keep][np.argsort(-(rows[keep] @ query), kind="stable")][:k].tolist()
+
+
+@pytest.mark.parametrize(
+    ("volumes", "factory"),
+    [
+        (1, "Flat"),
+        (9_999, "Flat"),
+        (10_000, "IVF400,SQ8"),
+        (199_999, "IVF1789,SQ8"),
+        (200_000, "IVF4096,RaBitQ"),
+        (4_999_999, "IVF16384,RaBitQ"),
+        (5_000_000, "IVF65536_HNSW32,RaBitQ"),
+    ],
+)
+def test_factory_grows_with_the_archive(volumes, factory):
+    assert default_factory(volumes) == factory
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 80), st.booleans())
+def test_flat_search_equals_sorting_all_products(seed, n, k, filtered):
+    rng = np.random.default_rng(seed)
+    rows, ids = sketches(seed, n), rng.permutation(500)[:n].astype(np.int64)
+    allowed = np.sort(rng.choice(ids, rng.integers(0, n + 1), replace=False)) if filtered else None
+    queries = sketches(seed + 1, 3)
+    found = opened(build(rows, ids)).search(queries, k, allowed=allowed)
+    assert [f.tolist() for f in found] == [nearest(rows, ids, q, k, allowed) for q in queries]
+
+
+@pytest.mark.parametrize("factory", ["IVF16,SQ8", "IVF16,RaBitQ", "IVF16_HNSW8,RaBitQ"])
+def test_inverted_lists_return_allowed_ids_alone_and_never_padding(factory):
+    rows, ids = sketches(1, 600), np.arange(600) * 3 + 11
+    index = opened(build(rows, ids, factory=factory))
+    allowed = ids[::7]
+    for nprobe in (1, 4, 16, 99):
+        for found in index.search(sketches(2, 5), 50, nprobe=nprobe, allowed=allowed):
+            assert len(set(found.tolist())) == len(found) <= 50
+            assert np.isin(found, allowed).all()
+    assert index.lists == 16
+    assert all(len(found) == len(allowed) for found in index.search(sketches(2, 5), 999, nprobe=16, allowed=allowed))
+
+
+def test_all_lists_of_eight_bit_codes_find_nearly_what_exact_search_finds():
+    rows, ids = sketches(3, 2_000), np.arange(1, 2_001)
+    queries = sketches(4, 20)
+    found = opened(build(rows, ids, factory="IVF32,SQ8")).search(queries, 20, nprobe=32)
+    hits = [np.isin(nearest(rows, ids, q, 10), f).mean() for q, f in zip(queries, found, strict=True)]
+    assert np.mean(hits) > 0.99
+
+
+def test_search_settings_of_one_query_do_not_reach_another():
+    rows, ids = sketches(5, 500), np.arange(1, 501)
+    index = opened(build(rows, ids, factory="IVF8,SQ8"))
+    query = sketches(6, 1)
+    alone = {nprobe: index.search(query, 40, nprobe=nprobe)[0].tolist() for nprobe in (1, 3, 8)}
+    assert alone[1] != alone[8]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [1, 3, 8] * 30
+        answers = list(pool.map(lambda n: index.search(query, 40, nprobe=n)[0].tolist(), asked))
+    assert answers == [alone[n] for n in asked]
+
+
+def test_an_empty_selection_finds_nothing():
+    assert (
+        opened(build(sketches(7, 9), np.arange(9))).search(sketches(8, 1), 5, allowed=np.empty(0, np.int64))[0].size
+        == 0
+    )
+
+
+def test_equal_input_builds_equal_bytes():
+    rows, ids = sketches(9, 300), np.arange(300)
+    assert build(rows, ids, factory="IVF8,SQ8") == build(rows, ids, factory="IVF8,SQ8")
+
+
+def test_held_out_rows_are_found_though_not_trained_on():
+    rows, ids = sketches(10, 400), np.arange(400)
+    data = build(rows, ids, factory="IVF8,SQ8", held_out=np.arange(0, 400, 4))
+    assert data != build(rows, ids, factory="IVF8,SQ8")
+    assert opened(data).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF8,SQ8"])
+def test_extending_adds_volumes_and_leaves_the_index_alone(factory):
+    rows, ids = sketches(11, 200), np.arange(200)
+    index = opened(build(rows[:150], ids[:150], factory=factory))
+    longer = opened(index.extended(rows[150:], ids[150:]))
+    assert index.ids.tolist() == ids[:150].tolist()
+    assert longer.ids.tolist() == ids.tolist()
+    assert [longer.search(rows[i : i + 1], 1, nprobe=8)[0].tolist() for i in (3, 170)] == [[3], [170]]
+
+
+def test_a_damaged_file_is_never_loaded():
+    data = build(sketches(12, 50), np.arange(50))
+    digest = sha256(data).hexdigest()
+    other = build(sketches(13, 50), np.arange(50))
+    rng = np.random.default_rng(0)
+    flipped = (
+        data[:i] + bytes([data[i] ^ (1 << rng.integers(8))]) + data[i + 1 :] for i in rng.integers(0, len(data), 200)
+    )
+    for mutant in (b"", data[:-1], data[: len(data) // 2], data + b"\0", other, *flipped):
+        with pytest.raises(IndexFileError, match="SHA-256"):
+            load(mutant, sha256=digest)
+
+
+def test_bytes_that_are_no_index_of_ours_are_refused():
+    plain = bytes(faiss.serialize_index(faiss.IndexFlatIP(8)))
+    with pytest.raises(IndexFileError, match="no volume ids"):
+        opened(plain)
+    with pytest.raises(IndexFileError, match="could not load"):
+        opened(b"not an index at all")
+
+
+def test_a_sketch_of_another_length_is_refused_in_words():
+    index = opened(build(sketches(14, 20), np.arange(20)))
+    with pytest.raises(IndexFileError, match="31 numbers for an index of 32"):
+        index.search(sketches(15, 1, dim=31), 3)
+    with pytest.raises(IndexFileError, match="could not extend"):
+        index.extended(sketches(15, 1, dim=31), np.array([99]))
+
+
+@pytest.mark.parametrize("factory", ["IVF64,SQ8", "NoSuchIndex"])
+def test_an_index_that_cannot_be_built_says_so(factory):
+    with pytest.raises(IndexFileError, match=f"could not build '{factory}'"):
+        build(sketches(16, 40), np.arange(40), factory=factory)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from raptor_search import intervals
+from raptor_search.intervals import subject_intervals
+
+
+def mean_of(values):
+    """The mean of one number a subject, as a function of how often each subject counts."""
+    return lambda weights: (weights @ values / weights.sum(axis=1))[:, None]
+
+
+def test_intervals_agree_with_scipys_bca():
+    values = np.random.default_rng(0).beta(5, 1.2, size=40)
+    ours = subject_intervals(mean_of(values), 40, evidence=[40], resamples=20000, seed=0)[0]
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20000, method="BCa", rng=np.random.default_rng(1))
+    assert ours.value == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.002)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.002)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    rng, hits = np.random.default_rng(1), 0
+    for draw in range(400):
+        values = rng.binomial(3, rng.beta(8, 2, size=300)) / 3
+        interval = subject_intervals(mean_of(values), 300, evidence=[300], resamples=400, seed=draw)[0]
+        hits += interval.low <= 0.8 <= interval.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_scans_of_one_subject_are_no_independent_evidence():
+    right = np.random.default_rng(2).integers(0, 2, 50).astype(float)
+    scans, alone = np.full(50, 20.0), np.ones(50)
+    many, one = (
+        subject_intervals(
+            lambda weights, each=each: (weights @ (right * each) / (weights @ each))[:, None],
+            50,
+            evidence=[50],
+            resamples=500,
+            seed=0,
+        )[0]
+        for each in (scans, alone)
+    )
+    assert (many.low, many.high) == pytest.approx((one.low, one.high))
+
+
+@pytest.mark.parametrize(("value", "low", "high"), [(1.0, 0.025 ** (1 / 20), 1.0), (0.0, 0.0, 1 - 0.025 ** (1 / 20))])
+def test_where_every_subject_agrees_the_exact_bound_stands_in(value, low, high):
+    interval = subject_intervals(mean_of(np.full(20, value)), 20, evidence=[20], resamples=100, seed=0)[0]
+    exact = stats.binomtest(int(20 * value), 20).proportion_ci(method="exact")
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+    assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = np.random.default_rng(3).random(30)
+    first = subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=7)
+    assert subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=7) == first
+    assert subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=8) != first
+
+
+def test_drawing_in_chunks_changes_nothing(monkeypatch):
+    values = np.random.default_rng(3).random(30)
+    whole = subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=7)[0]
+    monkeypatch.setattr(intervals, "CHUNK", 100)
+    chunked = subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=7)[0]
+    assert (chunked.low, chunked.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
+
+
+def test_many_subjects_are_left_out_in_blocks(monkeypatch):
+    values = np.random.default_rng(4).exponential(size=400)
+    singly = subject_intervals(mean_of(values), 400, evidence=[400], resamples=2000, seed=0)[0]
+    monkeypatch.setattr(intervals, "JACKKNIFE_BLOCKS", 50)
+    in_blocks = subject_intervals(mean_of(values), 400, evidence=[400], resamples=2000, seed=0)[0]
+    assert in_blocks.low == pytest.approx(singly.low, abs=0.02)
+    assert in_blocks.high == pytest.approx(singly.high, abs=0.02)
+
+
+def test_resamples_that_leave_a_figure_undefined_are_set_aside():
+    values = np.random.default_rng(5).random(20)
+
+    def statistic(weights):
+        figure = mean_of(values)(weights)
+        figure[weights[:, 0] == 0] = np.nan
+        return figure
+
+    interval = subject_intervals(statistic, 20, evidence=[20], resamples=500, seed=0)[0]
+    assert 0 < interval.low < interval.value < interval.high < 1
