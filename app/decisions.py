@@ -74,8 +74,15 @@ def by_hand(archive: Archive, stored: StoredSpec, label: str, values: Sequence[s
     ids = archive.catalog.ids(stored.id)
     given = {record.volume_id for record in archive.catalog.labels(label) if record.origin == "given"}
     with st.form("by hand", width=420):
-        case = st.number_input("Case number", int(ids[0]), int(ids[-1]), value=None)
-        typed = st.selectbox("Value", list(values), index=None, accept_new_options=True, placeholder="Choose or type")
+        case = st.number_input("Case number", int(ids[0]), int(ids[-1]), value=None, key="case by hand")
+        typed = st.selectbox(
+            "Value",
+            list(values),
+            index=None,
+            accept_new_options=True,
+            placeholder="Choose or type",
+            key="value by hand",
+        )
         value = (typed or "").strip()
         if st.form_submit_button("Give this value", icon=":material/label:"):
             if case is None or not value:

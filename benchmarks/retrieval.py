@@ -1,6 +1,6 @@
 """How often the first hit is right on the demo archive, for the packaged encoders and two baselines.
 
-    python benchmarks/retrieval.py [--archive DIR] [--cache DIR] [--quick] [--json FILE]
+    python benchmarks/retrieval.py [--archive DIR] [--cache DIR] [--sessions N] [--quick] [--json FILE]
 
 Figures, all leave-one-out, with the score of the search (cosine after subtracting the mean of the candidates):
 
@@ -23,17 +23,17 @@ as given; it says how much the random derivation alone could move the figure.
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Num
 from numpy.typing import NDArray
 
-from indexer.demo import DemoArchive, build_demo
-from indexer.demo.plan import DemoScan
+from indexer.demo import DemoArchive, DemoScan, build_demo
+from indexer.demo.plan import SESSIONS
 from raptor_search.embedding import embed
 from raptor_search.encoders import ENCODERS, Encoder, load_encoder, spec_for
 from raptor_search.encoders.dinov2 import Dinov2
@@ -54,8 +54,7 @@ RAW_SIDE = 16
 RANDOM_SEED = 0
 RESAMPLES = 10_000
 
-Vectors = Float[np.ndarray, "n d"]
-Embedder = Callable[[Volume], Float[np.ndarray, " d"]]
+Embedder = Callable[[Volume], Num[np.ndarray, " d"]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Figure:
 
     Attributes:
         name: as the table has it.
-        own: scans of one value here are never each other's candidates.
+        own: scans of one value here are never each other's candidates; a scan is never its own.
         truth: a hit of the query's own value is right.
     """
 
@@ -75,12 +74,14 @@ class Figure:
     @property
     def allowed(self) -> NDArray[np.bool_]:
         """[query, candidate]: whether it may be found."""
-        return (self.own[:, None] != self.own) & ~np.eye(len(self.own), dtype=bool)
+        others: NDArray[np.bool_] = self.own[:, None] != self.own
+        return others
 
     @property
     def counted(self) -> NDArray[np.bool_]:
         """Queries with a right answer among their candidates."""
-        return (self.allowed & (self.truth[:, None] == self.truth)).any(axis=1)
+        some: NDArray[np.bool_] = (self.allowed & (self.truth[:, None] == self.truth)).any(axis=1)
+        return some
 
     @property
     def by_chance(self) -> float:
@@ -88,7 +89,7 @@ class Figure:
         share = (self.allowed & (self.truth[:, None] == self.truth)).sum(axis=1) / self.allowed.sum(axis=1)
         return float(share[self.counted].mean())
 
-    def right(self, vectors: Vectors) -> NDArray[np.float64]:
+    def right(self, vectors: Float32[np.ndarray, "n d"]) -> NDArray[np.float64]:
         """1 where the first hit is right, 0 where it is wrong, NaN where the scan does not count."""
         result = np.full(len(vectors), np.nan)
         for query in np.flatnonzero(self.counted):
@@ -99,7 +100,39 @@ class Figure:
         return result
 
 
-def figures(scans: list[DemoScan]) -> list[Figure]:
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two methods, with its interval over sources and over scans."""
+
+    over_sources: Interval
+    over_scans: Interval
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found for one figure.
+
+    Attributes:
+        figure: its name.
+        scans: how many count.
+        sources: of these scans.
+        random_pick: the share that a hit drawn at random would get right.
+        rates: by method.
+        by_source: by method and source, without intervals.
+        differences: by "encoder - baseline".
+    """
+
+    figure: str
+    scans: int
+    sources: int
+    random_pick: float
+    rates: dict[str, Interval]
+    by_source: dict[str, dict[str, float]]
+    differences: dict[str, Difference]
+
+
+def figures(scans: Sequence[DemoScan]) -> list[Figure]:
+    """The five questions, in the order of the module's docstring."""
     numbers = np.array([str(n) for n in range(len(scans))])
     source, people, sequence, modality = (
         np.array([getattr(scan.source, field) for scan in scans])
@@ -114,15 +147,20 @@ def figures(scans: list[DemoScan]) -> list[Figure]:
     ]
 
 
-def embedders(names: tuple[str, ...]) -> Iterator[tuple[str, str, Embedder]]:
+def embedders(names: Sequence[str]) -> Iterator[tuple[str, str, Embedder]]:
     """Name, what decides its numbers, and the function, loaded one at a time."""
     for name in names:
         if name == "raw-16":
-            yield name, f"raw-{RAW_SIDE}", raw_voxels
-            continue
-        encoder = random_vit() if name == "random-vits14" else load_encoder(name)
-        spec = spec_for(encoder)
-        yield name, f"{name}-{spec.fingerprint[:16]}", lambda v, e=encoder, s=spec: embed(v, e, s).stored
+            yield name, name, raw_voxels
+        else:
+            encoder = random_vit() if name == "random-vits14" else load_encoder(name)
+            yield name, f"{name}-{spec_for(encoder).fingerprint[:16]}", as_stored(encoder)
+
+
+def as_stored(encoder: Encoder) -> Embedder:
+    """The embedding under the default preset, in float16 as the archive keeps it."""
+    spec = spec_for(encoder)
+    return lambda volume: embed(volume, encoder, spec).stored
 
 
 def raw_voxels(volume: Volume) -> Float32[np.ndarray, " 4096"]:
@@ -132,7 +170,8 @@ def raw_voxels(volume: Volume) -> Float32[np.ndarray, " 4096"]:
     weights = [
         axis_weights(n, RAW_SIDE, covered=max(extents) / mm) for n, mm in zip(voxels.shape, extents, strict=True)
     ]
-    return np.einsum("ijk,ri,aj,sk->ras", voxels, *weights, optimize=True).astype(np.float32).ravel()
+    cube: NDArray[np.float32] = np.einsum("ijk,ri,aj,sk->ras", voxels, *weights, optimize=True).astype(np.float32)
+    return cube.ravel()
 
 
 def random_vit() -> Encoder:
@@ -149,7 +188,9 @@ def random_vit() -> Encoder:
     return Dinov2(card, tensors, layer=card.default_layer, weights_sha256=name, device=torch.device("cpu"))
 
 
-def vectors_of(demo: DemoArchive, scans: list[DemoScan], key: str, embedder: Embedder, cache: Path) -> Vectors:
+def vectors_of(
+    demo: DemoArchive, scans: Sequence[DemoScan], key: str, embedder: Embedder, cache: Path
+) -> Float32[np.ndarray, "n d"]:
     """One row a scan, from the cache where the same bytes were embedded before."""
     rows = []
     for number, scan in enumerate(scans, start=1):
@@ -170,9 +211,9 @@ def interval(right: NDArray[np.float64], clusters: NDArray[np.str_], *, differen
     """The mean of `right` over the scans that count, with its interval over clusters.
 
     Args:
-        right: NaN where a scan does not count; of differences, from -1 to 1.
+        right: NaN where a scan does not count; from -1 to 1 where it holds differences.
         clusters: what is resampled.
-        difference: whether `right` holds differences; they are moved to [0, 1] and back.
+        difference: whether it does; they are moved to [0, 1], where the intervals are defined, and back.
     """
     counts = np.isfinite(right)
     names, index = np.unique(clusters[counts], return_inverse=True)
@@ -180,65 +221,91 @@ def interval(right: NDArray[np.float64], clusters: NDArray[np.str_], *, differen
     sums, sizes = np.bincount(index, values), np.bincount(index)
 
     def mean(weights: Float[np.ndarray, "b s"]) -> Float[np.ndarray, "b 1"]:
-        return ((weights @ sums) / (weights @ sizes))[:, None]
+        found: NDArray[np.float64] = ((weights @ sums) / (weights @ sizes))[:, None]
+        return found
 
     (found,) = subject_intervals(mean, len(names), evidence=[len(names)], resamples=RESAMPLES, seed=0)
     return Interval(*(2 * end - 1 for end in (found.value, found.low, found.high))) if difference else found
+
+
+def evaluate(scans: Sequence[DemoScan], vectors: dict[str, Float32[np.ndarray, "n d"]]) -> list[Result]:
+    """Every figure: each method's rate, and each encoder's paired difference to each baseline."""
+    sources = np.array([scan.source.name for scan in scans])
+    each = np.array([str(n) for n in range(len(scans))])
+    pairs = [(one, base) for one in ENCODED for base in BASELINES if one in vectors and base in vectors]
+    results = []
+    for figure in figures(scans):
+        right = {name: figure.right(rows) for name, rows in vectors.items()}
+        counted = list(dict.fromkeys(sources[figure.counted].tolist()))
+        differences = {f"{one} - {base}": right[one] - right[base] for one, base in pairs}
+        results.append(
+            Result(
+                figure=figure.name,
+                scans=int(figure.counted.sum()),
+                sources=len(counted),
+                random_pick=figure.by_chance,
+                rates={name: interval(values, sources) for name, values in right.items()},
+                by_source={
+                    name: {source: float(values[sources == source].mean()) for source in counted}
+                    for name, values in right.items()
+                },
+                differences={
+                    pair: Difference(interval(d, sources, difference=True), interval(d, each, difference=True))
+                    for pair, d in differences.items()
+                },
+            )
+        )
+    return results
+
+
+def print_report(results: Sequence[Result], scans: Sequence[DemoScan]) -> None:
+    """Two tables: the rates, and the paired differences."""
+    sources, people = len({s.source.name for s in scans}), len({s.source.people for s in scans})
+    print(f"\n{len(scans)} scans derived from {sources} real volumes of {people} groups of people; 95% intervals\n")
+    methods = list(results[0].rates)
+    print(f"{'first hit, same':16}{'scans':>6}{'sources':>8}{'random pick':>12}", *(f"{m:>20}" for m in methods))
+    for one in results:
+        rates = (f"{_number(r.value)} [{_number(r.low)}, {_number(r.high)}]" for r in one.rates.values())
+        print(
+            f"{one.figure:16}{one.scans:6}{one.sources:8}{_number(one.random_pick):>12}", *(f"{r:>20}" for r in rates)
+        )
+    print(f"\n{'first hit, same':16}{'difference':38}{'value':>6}{'over sources':>18}{'over scans':>18}")
+    for one in results:
+        for pair, found in one.differences.items():
+            ends = (f"[{_signed(i.low)}, {_signed(i.high)}]" for i in (found.over_sources, found.over_scans))
+            print(f"{one.figure:16}{pair:38}{_signed(found.over_sources.value):>6}", *(f"{e:>17}" for e in ends))
+    print("\n* among other people's scans only. Intervals and units: see the head of this file.")
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("0.", ".", 1)
 
 
 def main() -> None:
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as scratch:
         demo = build_demo(arguments.archive or Path(scratch) / "demo")
-        cache = arguments.cache or Path(scratch) / "cache"
-        scans = [scan for scan in demo.scans if not arguments.quick or scan.session <= QUICK_SESSIONS]
+        sessions = QUICK_SESSIONS if arguments.quick else arguments.sessions
+        scans = [scan for scan in demo.scans if scan.session <= sessions]
         methods = QUICK if arguments.quick else ENCODED + BASELINES
+        cache = arguments.cache or Path(scratch) / "cache"
         vectors = {name: vectors_of(demo, scans, key, run, cache) for name, key, run in embedders(methods)}
-    report = evaluate(scans, vectors)
-    print_report(report, scans)
+    results = evaluate(scans, vectors)
+    print_report(results, scans)
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def evaluate(scans: list[DemoScan], vectors: dict[str, Vectors]) -> list[dict[str, object]]:
-    """One entry a figure: each method's rate, and each encoder's paired difference to each baseline."""
-    sources = np.array([scan.source.name for scan in scans])
-    each = np.array([str(n) for n in range(len(scans))])
-    report: list[dict[str, object]] = []
-    for figure in figures(scans):
-        right = {name: figure.right(rows) for name, rows in vectors.items()}
-        pairs = [(one, base) for one in ENCODED for base in BASELINES if one in right and base in right]
-        report.append(
-            {
-                "figure": figure.name,
-                "scans": int(figure.counted.sum()),
-                "sources": len(set(sources[figure.counted])),
-                "random_pick": figure.by_chance,
-                "rates": {name: asdict(interval(values, sources)) for name, values in right.items()},
-                "by_source": {
-                    name: {str(s): float(values[sources == s].mean()) for s in dict.fromkeys(sources[figure.counted])}
-                    for name, values in right.items()
-                },
-                "differences": {
-                    f"{one} - {base}": {
-                        "over_sources": asdict(interval(right[one] - right[base], sources, difference=True)),
-                        "over_scans": asdict(interval(right[one] - right[base], each, difference=True)),
-                    }
-                    for one, base in pairs
-                },
-            }
-        )
-    return report
-
-
-def print_report(report, scans):
-    print(json.dumps(report, indent=1))
+        content = [asdict(one) for one in results]
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--archive", type=Path, help="folder of the demo, made where it is absent (default: temporary)")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the vectors (default: temporary)")
+    parser.add_argument("--archive", type=Path, metavar="DIR", help="the demo, made where absent (default: temporary)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps the vectors (default: temporary)")
+    parser.add_argument("--sessions", type=int, default=SESSIONS, help="scans taken of each source (default: all)")
     parser.add_argument("--quick", action="store_true", help="two scans a source, one encoder, one baseline")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     return parser.parse_args()

@@ -179,10 +179,9 @@ class _Run:
     def _known_paths(self) -> list[Path]:
         if not self.add_spec:
             raise UsageError("no PATH given: name the files or folders to index")
-        catalog = self.catalog
-        stored = catalog.default_spec()
-        ids = catalog.ids(stored.id).tolist() if stored else []
-        paths = {Path(catalog.locator(id_).partition("#")[0]) for id_ in ids}
+        stored = self.catalog.default_spec()
+        known = self.catalog.locators(self.catalog.ids(stored.id)) if stored else []
+        paths = {Path(uri.partition("#")[0]) for uri in known if uri}
         return sorted(p for p in paths if p.exists())
 
     def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec) -> None:

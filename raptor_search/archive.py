@@ -8,7 +8,6 @@ with Archive.open("raptor-archive") as archive:
 import dataclasses
 import getpass
 import os
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,7 +19,8 @@ from raptor_search.catalog import Catalog, StoredMap, StoredSpec
 from raptor_search.catalog import upgrade as upgrade_catalog
 from raptor_search.catalog.database import database_url
 from raptor_search.catalog.schema import absent_message, current_state
-from raptor_search.errors import CatalogError, QueryError, WeightsError
+from raptor_search.encoder_cache import EncoderCache
+from raptor_search.errors import CatalogError, QueryError
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
 from raptor_search.index_files import IndexCache
@@ -32,11 +32,31 @@ from raptor_search.volume import Volume
 
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
     from raptor_search.embedding import Embedding, Encoder, Progress
+    from raptor_search.readers import Scan
 
-__all__ = ["Archive", "ArchiveStatus"]
+__all__ = ["NOTICE", "Archive", "ArchiveStatus", "Question"]
 
 NOTICE = "notice"
 """The setting that holds what every reader of results must know, such as that all scans are derived."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What is compared with the archive.
+
+    Attributes:
+        vector: raw embedding, flat.
+        stored: the spec it was embedded under.
+        content_key: keyed hash of the scan's bytes, by which duplicates are known.
+        patient_key: keyed hash of its patient, or None.
+        volume_id: its id where it is a scan of the archive, which is then left out of the hits.
+    """
+
+    vector: Float[np.ndarray, " length"] = dataclasses.field(repr=False)
+    stored: StoredSpec
+    content_key: str
+    patient_key: str | None
+    volume_id: int | None = None
 
 
 class Archive:
@@ -48,17 +68,14 @@ class Archive:
         home: its folder.
         key: what hashes identifiers and decrypts sources.
         catalog: what it knows.
-        device: where the encoder runs.
     """
 
     def __init__(self, home: Path, key: ArchiveKey, catalog: Catalog, *, device: str = "cpu") -> None:
         self.home = home
         self.key = key
         self.catalog = catalog
-        self.device = device
         self._indexes = IndexCache(home.absolute())
-        self._encoders: dict[tuple[str, str, str], Encoder] = {}
-        self._encoder_lock = threading.Lock()
+        self._encoders = EncoderCache(catalog, device)
 
     @classmethod
     def open(
@@ -158,24 +175,100 @@ class Archive:
             ReadError: a scan that cannot be read.
             WeightsError: the spec's encoder cannot be had.
         """
-        stored = self.spec(spec)
         condition = parse_where(where) if isinstance(where, str) else where
-        self.catalog.ids(stored.id, condition)  # a column that is not there is said before a minute of embedding
-        is_volume = isinstance(query, int | np.integer)
-        asked = self._ask_volume(int(query), stored) if is_volume else self._ask_file(Path(query), stored, progress)
-        left_out, notes = self._left_out(asked, exclude_patient, exclude_same_patient, stored)
+        self.catalog.ids(self.spec(spec).id, condition)  # a column that is not there is said before a minute of work
+        question = self.ask(query, spec=spec, progress=progress)
+        return self.answer(
+            question,
+            k=k,
+            where=condition,
+            exclude_patient=exclude_patient,
+            exclude_same_patient=exclude_same_patient,
+        )
+
+    def ask(self, query: Path | str | int, *, spec: str | None = None, progress: "Progress | None" = None) -> Question:
+        """The question that a scan puts to the archive, embedded once, to be answered as often as filters change.
+
+        Args:
+            query: as `search` takes it.
+            spec: likewise.
+            progress: likewise.
+
+        Raises:
+            UsageError, ReadError, WeightsError: as `search`.
+        """
+        stored = self.spec(spec)
+        if isinstance(query, Path | str):
+            from raptor_search.readers import content_digest, read_file
+
+            source, scan = read_file(Path(query))
+            return self.ask_scan(scan, content_digest(source), spec=stored.fingerprint, progress=progress)
+        record = self.catalog.volume(int(query))
+        return Question(
+            vector=self.catalog.vectors([record.id], stored.id)[0],
+            stored=stored,
+            content_key=record.content_key,
+            patient_key=record.patient_key,
+            volume_id=record.id,
+        )
+
+    def ask_scan(
+        self, scan: "Scan", digest: bytes, *, spec: str | None = None, progress: "Progress | None" = None
+    ) -> Question:
+        """As `ask`, of a scan that is read already; `digest` is `readers.content_digest` of its source.
+
+        Raises:
+            ReadError, SpecError, WeightsError: it cannot be embedded.
+        """
+        stored = self.spec(spec)
+        patient = scan.identity.patient
+        return Question(
+            # As stored: a scan that is in the archive then scores exactly 1.
+            vector=self.embed(scan.volume, spec=stored.fingerprint, progress=progress).stored,
+            stored=stored,
+            content_key=self.key.digest("content", digest),
+            patient_key=self.key.digest("patient", patient) if patient else None,
+        )
+
+    def answer(
+        self,
+        question: Question,
+        *,
+        k: int = 10,
+        where: Filter | None = None,
+        exclude_patient: str | None = None,
+        exclude_same_patient: bool = False,
+        author: str | None = None,
+    ) -> SearchResult:
+        """The k scans most similar to a question, after a row in the audit log.
+
+        Args:
+            question: from `ask` or `ask_scan`.
+            k: as `search` takes it.
+            where: likewise.
+            exclude_patient: likewise.
+            exclude_same_patient: likewise.
+            author: who asks; None for the account that runs the program.
+
+        Raises:
+            QueryError: a filter or k that cannot be.
+        """
+        left_out, notes = self._left_out(question, exclude_patient, exclude_same_patient)
         result = search(
             self.catalog,
             self._indexes,
-            stored,
-            asked.vector,
+            question.stored,
+            question.vector,
             k=k,
-            where=condition,
+            where=where,
             exclude_patients=left_out,
-            exclude_ids=asked.own_ids,
-            content_key=asked.content_key,
+            exclude_ids=[] if question.volume_id is None else [question.volume_id],
+            content_key=question.content_key,
         )
-        self._audit("search", f"{asked.words}, k {k}, {'filtered' if where else 'unfiltered'}", stored)
+        what = "a file" if question.volume_id is None else f"volume {question.volume_id}"
+        manner = "filtered" if where else "unfiltered"
+        fingerprint = question.stored.fingerprint[:SHOWN_DIGITS]
+        self.catalog.audit(author or _account(), "search", f"{what}, k {k}, {manner}, spec {fingerprint}")
         return dataclasses.replace(result, notes=(*result.notes, *notes))
 
     def explain(self, result: SearchResult, hit: Hit) -> Shares:
@@ -211,12 +304,7 @@ class Archive:
         Raises:
             WeightsError: its weights cannot be had, or are not the ones that the spec was made with.
         """
-        spec = stored.spec
-        with self._encoder_lock:
-            name = (spec.encoder, spec.layer, spec.weights_sha256)
-            if name not in self._encoders:
-                self._encoders[name] = self._load(stored)
-            return self._encoders[name]
+        return self._encoders.get(stored)
 
     def use_encoder(self, stored: StoredSpec, encoder: "Encoder", *, weights: Path | None = None) -> None:
         """Take an encoder that is loaded already, and remember where its weights lie for later searches.
@@ -224,11 +312,7 @@ class Archive:
         Raises:
             WeightsError: its weights are not the ones that the spec was made with.
         """
-        _check_weights(stored, encoder)
-        with self._encoder_lock:
-            self._encoders[stored.spec.encoder, encoder.layer, encoder.weights_sha256] = encoder
-        if weights is not None:
-            self.catalog.set_setting(_weights_setting(stored), os.fspath(weights.absolute()))
+        self._encoders.put(stored, encoder, weights)
 
     def publish(self, spec: str | None = None) -> int | None:
         """Bring the index of a spec up to date; returns the version that serves. Hold `writer_lock` meanwhile.
@@ -261,85 +345,24 @@ class Archive:
         """The map that was drawn last, or None; scans may have come and gone since."""
         return self.catalog.latest_map(self.spec(spec).id)
 
-    def _ask_volume(self, volume_id: int, stored: StoredSpec) -> "_Asked":
-        record = self.catalog.volume(volume_id)
-        vector = self.catalog.vectors([volume_id], stored.id)[0]
-        return _Asked(vector, record.content_key, record.patient_key, (volume_id,), f"volume {volume_id}")
-
-    def _ask_file(self, path: Path | str, stored: StoredSpec, progress: "Progress | None") -> "_Asked":
-        from raptor_search.embedding import embed
-        from raptor_search.readers import content_digest, read_file
-
-        source, scan = read_file(Path(path))
-        embedding = embed(scan.volume, self.encoder(stored), stored.spec, progress=progress)
-        patient = scan.identity.patient
-        return _Asked(
-            # As stored: a scan that is in the archive then scores exactly 1.
-            vector=embedding.stored,
-            content_key=self.key.digest("content", content_digest(source)),
-            patient_key=self.key.digest("patient", patient) if patient else None,
-            own_ids=(),
-            words="a file",
-        )
-
-    def _left_out(
-        self, asked: "_Asked", patient: str | None, same_patient: bool, stored: StoredSpec
-    ) -> tuple[set[str], list[str]]:
+    def _left_out(self, question: Question, patient: str | None, same_patient: bool) -> tuple[set[str], list[str]]:
         """Keys of the patients that a search leaves out, and what is to be said where nothing comes of it."""
         keys, notes = set(), []
-        if same_patient and asked.patient_key is None:
+        if same_patient and question.patient_key is None:
             notes.append("the query names no patient, so that none is left out as its own")
-        elif same_patient and asked.patient_key:
-            keys.add(asked.patient_key)
+        elif same_patient and question.patient_key:
+            keys.add(question.patient_key)
         if patient is not None:
             key = self.key.digest("patient", patient.strip())
             keys.add(key)
-            if self.catalog.ids(stored.id, None, key).size == self.catalog.count(stored.id):
+            spec_id = question.stored.id
+            if self.catalog.ids(spec_id, None, key).size == self.catalog.count(spec_id):
                 notes.append("no scan of the archive is of the patient to be left out")
         return keys, notes
 
-    def _load(self, stored: StoredSpec) -> "Encoder":
-        from raptor_search.encoders import load_encoder
 
-        remembered = self.catalog.setting(_weights_setting(stored))
-        weights = Path(remembered) if remembered and Path(remembered).exists() else None
-        spec = stored.spec
-        encoder = load_encoder(spec.encoder, layer=spec.layer, weights=weights, device=self.device)
-        _check_weights(stored, encoder)
-        return encoder
-
-    def _audit(self, action: str, detail: str, stored: StoredSpec) -> None:
-        try:
-            author = getpass.getuser()
-        except (KeyError, OSError):  # an account without a name, as in some containers
-            author = f"uid {os.getuid()}"
-        self.catalog.audit(author, action, f"{detail}, spec {stored.fingerprint[:SHOWN_DIGITS]}")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Asked:
-    """A query, from a file or from the archive; `words` name it in the audit log without identifying it."""
-
-    vector: Float[np.ndarray, " length"]
-    content_key: str
-    patient_key: str | None
-    own_ids: tuple[int, ...]
-    words: str
-
-
-def _weights_setting(stored: StoredSpec) -> str:
-    return f"weights {stored.fingerprint}"
-
-
-def _check_weights(stored: StoredSpec, encoder: "Encoder") -> None:
-    """Refuse weights that would make other numbers than the archive's.
-
-    Raises:
-        WeightsError: their hash is not the spec's.
-    """
-    expected, got = stored.spec.weights_sha256, encoder.weights_sha256
-    if got != expected:
-        raise WeightsError(
-            f"the weights of {stored.spec.encoder} are not the ones that this archive was made with: SHA-256 "
-            f"{got[:SHOWN_DIGITS]}, expected {expected[:SHOWN_DIGITS]}; run `raptor index --weights FILE` with those"
-        )
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return f"uid {os.getuid()}"

@@ -37,7 +37,8 @@ class LeavePairOutAuroc:
     subject are compared by the votes that leave that subject out.
 
     Votes are those of all scans but the queried one's subject, except in the few pairs where a voter
-    belongs to the other scan's subject: these are counted apart, in `_corrections`.
+    belongs to the other scan's subject: these are counted apart, in `_corrections`. The scores that order the
+    voters are taken as they come, centred without the queried scan's subject alone; they know no labels.
     """
 
     def __init__(

@@ -3,7 +3,10 @@
 The mean over slices and the projection are linear, so the mean is taken first: only three token grids leave the device.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +19,7 @@ from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule, choose_rule, published_rule
 from raptor_search.projection import gaussian_matrix, project
 from raptor_search.reference import reference_mean
-from raptor_search.slicing import slice_batches, slice_counts
+from raptor_search.slicing import SliceBatch, slice_batches, slice_counts
 from raptor_search.specs import EmbeddingSpec, Recipe
 from raptor_search.volume import Volume
 
@@ -25,8 +28,15 @@ __all__ = ["Embedding", "Encoder", "EncoderCard", "Progress", "embed", "referenc
 Progress = Callable[[int, int], None]
 """Called after each batch with the slices done and the slices in all."""
 
-BATCH = {"cpu": 16, "cuda": 128}
-"""Slices encoded at once: below 8 a CPU's matrix units idle, above 16 the activations leave its cache."""
+BATCH = {"cpu": 4, "cuda": 128}
+"""Slices encoded at once. On a CPU few: the activations of 4 slices stay nearer to its caches than those of 16."""
+
+CORES = torch.get_num_threads()
+"""What torch may use of the CPU, as it found it (or OMP_NUM_THREADS said)."""
+
+WORKERS = min(CORES, 8)
+"""Batches encoded at once on a CPU. Batches side by side, one core each, never wait for each other, where threads that
+share every operation spin at its end and lose most of a busy machine; and a batch's bits depend on no thread count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +168,47 @@ def token_means(
     sums: Tensor | None = None
     # TF32 and autotuned kernels would move the numbers on a GPU from run to run; on a CPU this changes nothing.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact:
+    with torch.inference_mode(), exact, _threads(CORES // WORKERS):
         batch_size = BATCH[encoder.device.type]
-        for batch in slice_batches(volume, rule, recipe, batch_size=batch_size, device=encoder.device):
-            tokens = encoder.encode(batch.slices)
-            part = torch.einsum("pb,btd->ptd", batch.counts.to(tokens.device), tokens).to("cpu", torch.float64)
+        batches = slice_batches(volume, rule, recipe, batch_size=batch_size, device=encoder.device)
+        for counts, tokens in _encoded(encoder, batches):
+            part = torch.einsum("pb,btd->ptd", counts.to(tokens.device), tokens).to(torch.float64)
             sums = part if sums is None else sums.add_(part)
-            done += int(batch.counts.sum())
+            done += int(counts.sum())
             if progress is not None:
                 progress(done, total)
     if sums is None:
         raise SpecError("the recipe takes no slices; expected at least one along each plane")
-    means = (sums / per_plane[:, None, None]).to(torch.float32).numpy()
+    means = (sums.cpu() / per_plane[:, None, None]).to(torch.float32).numpy()
     return (means[:, 1:] if encoder.card.has_cls and recipe.tokens == "patches" else means), rule
+
+
+def _encoded(encoder: Encoder, batches: Iterator[SliceBatch]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Counts and tokens of the batches, in their order; on a CPU `WORKERS` batches are encoded side by side."""
+    if encoder.device.type != "cpu":
+        for batch in batches:
+            yield batch.counts, encoder.encode(batch.slices)
+        return
+    threads = CORES // WORKERS
+    with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        waiting: deque[tuple[Tensor, Future[Tensor]]] = deque()
+        for batch in batches:
+            waiting.append((batch.counts, pool.submit(encoder.encode, batch.slices)))
+            if len(waiting) > WORKERS:  # one batch in reserve, so that no worker waits for the slicing
+                counts, tokens = waiting.popleft()
+                yield counts, tokens.result()
+        for counts, tokens in waiting:
+            yield counts, tokens.result()
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Threads that one operation of torch may use, meanwhile."""
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(CORES)
 
 
 def check_tokens(recipe: Recipe, card: EncoderCard) -> None:

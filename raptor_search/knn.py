@@ -22,6 +22,9 @@ neighbours; with a handful of them that would leave the vote to the first.)"""
 BLOCK_BYTES = 2**27
 """Size of the float32 blocks that vectors are widened to."""
 
+KEPT_BYTES = 2**29
+"""Vectors that take no more than this as float32 are widened once and kept for the call."""
+
 NO_LENGTH = 1e-6
 """A squared norm below this share of the largest is float32 rounding: the vector is the mean itself and scores 0."""
 
@@ -67,12 +70,13 @@ def neighbours(
     asked_groups = groups if own else query_groups
     if (groups is None) != (asked_groups is None):
         raise ValueError("groups on one side only; expected them for the vectors and the queries, or for neither")
-    lengths = _squared_norms(vectors, shift)
+    centred = _Centred(vectors, shift)
+    lengths = centred.squared_norms()
     found = _empty(len(asked), min(k, len(vectors)))
     for start in range(0, len(asked), _rows_per_block(vectors)):
         rows = np.arange(start, min(start + _rows_per_block(vectors), len(asked)))
         block = _widen(asked, rows, shift)
-        scores = _products(block, vectors, shift).astype(np.float64)
+        scores = centred.products(block)
         scores *= _inverse_root(np.einsum("qd,qd->q", block, block, dtype=np.float64), lengths.max())[:, None]
         scores *= _inverse_root(lengths, lengths.max())
         if asked_groups is not None and groups is not None:
@@ -87,8 +91,8 @@ def held_out_neighbours(vectors: Real[np.ndarray, "n d"], groups: Int[np.ndarray
     """The k nearest of each vector among the other groups', centred on the mean of the other groups alone.
 
     The same as calling `neighbours` once a group with the rest as `vectors` and the rest's mean, but all
-    scores come from one product: with S the sum of all n vectors, the mean without group g is
-    (S - S_g) / (n - n_g), and its dot products are sums of the vectors' own.
+    scores come from one product: where all n vectors sum to zero, the mean without group g is
+    -S_g / (n - n_g), with S_g the group's sum, and its dot products are sums of the vectors' own.
 
     Raises:
         ValueError: k below 1, or fewer than two groups.
@@ -96,20 +100,19 @@ def held_out_neighbours(vectors: Real[np.ndarray, "n d"], groups: Int[np.ndarray
     _check(vectors, k)
     if len(np.unique(groups)) < 2:
         raise ValueError("one group; expected at least two, so that one can be held out")
-    # Subtracting any constant from all vectors changes no score here; this one keeps float32 exact enough.
+    # Subtracting a constant from all vectors changes no score here; less their mean, they sum to zero.
     shift = _shift(vectors, np.asarray(vectors.mean(axis=0, dtype=np.float64)))
-    total = sum(block.sum(axis=0, dtype=np.float64) for block in _blocks(vectors, shift))
-    to_total = np.concatenate([block @ total for block in _blocks(vectors, shift)])
-    lengths = _squared_norms(vectors, shift)
+    centred = _Centred(vectors, shift)
+    lengths = centred.squared_norms()
     found = _empty(len(vectors), min(k, len(vectors)))
     for rows in _whole_groups(groups, _rows_per_block(vectors)):
-        products = _products(_widen(vectors, rows, shift), vectors, shift).astype(np.float64)
+        products = centred.products(_widen(vectors, rows, shift))
         for group in np.unique(groups[rows]):
             members = np.flatnonzero(groups[rows] == group)
             out = rows[members]
             rest = len(vectors) - len(out)
-            to_mean = (to_total - products[members].sum(axis=0)) / rest
-            mean_length = (to_mean.sum() - to_mean[out].sum()) / rest
+            to_mean = -products[members].sum(axis=0) / rest
+            mean_length = -to_mean[out].sum() / rest
             scores = products[members] - to_mean[out][:, None] - to_mean + mean_length
             squared = lengths - 2 * to_mean + mean_length
             inverse = _inverse_root(squared, squared.max())
@@ -184,20 +187,27 @@ def _widen(
     return block
 
 
-def _blocks(vectors: Real[np.ndarray, "n d"], shift: Float[np.ndarray, " d"]) -> Iterator[NDArray[np.float32]]:
-    step = _rows_per_block(vectors)
-    for start in range(0, len(vectors), step):
-        yield _widen(vectors, slice(start, start + step), shift)
+class _Centred:
+    """Vectors less a constant, as float32 blocks."""
 
+    def __init__(self, vectors: Real[np.ndarray, "n d"], shift: Float[np.ndarray, " d"]) -> None:
+        self._vectors, self._shift = vectors, shift
+        self._kept = list(self._widened()) if 4 * vectors.size <= KEPT_BYTES else None
 
-def _products(
-    block: Float[np.ndarray, "b d"], vectors: Real[np.ndarray, "n d"], shift: Float[np.ndarray, " d"]
-) -> NDArray[np.float32]:
-    return np.concatenate([block @ other.T for other in _blocks(vectors, shift)], axis=1)
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return self._widened() if self._kept is None else iter(self._kept)
 
+    def _widened(self) -> Iterator[NDArray[np.float32]]:
+        step = _rows_per_block(self._vectors)
+        for start in range(0, len(self._vectors), step):
+            yield _widen(self._vectors, slice(start, start + step), self._shift)
 
-def _squared_norms(vectors: Real[np.ndarray, "n d"], shift: Float[np.ndarray, " d"]) -> NDArray[np.float64]:
-    return np.concatenate([np.einsum("nd,nd->n", block, block, dtype=np.float64) for block in _blocks(vectors, shift)])
+    def products(self, block: Float[np.ndarray, "b d"]) -> NDArray[np.float64]:
+        """Dot products of the rows of a centred block with all vectors."""
+        return np.concatenate([block @ other.T for other in self], axis=1, dtype=np.float64)
+
+    def squared_norms(self) -> NDArray[np.float64]:
+        return np.concatenate([np.einsum("nd,nd->n", block, block, dtype=np.float64) for block in self])
 
 
 def _inverse_root(squared: Float[np.ndarray, " n"], largest: float) -> NDArray[np.float64]:

@@ -263,7 +263,7 @@ def _hits(catalog: Catalog, scored: dict[int, float], content_key: str | None, *
 def _notes(serving: _Serving, *, k: int, passed: int, exact: bool) -> list[str]:
     notes = []
     if passed < k:
-        notes.append(f"{passed} scans pass the filters, {k} were asked for")
+        notes.append(f"{passed} scans can be hits, {k} were asked for")
     if serving.centring == "none":
         notes.append("the scores are not centred, so that all lie close together: the archive is too small for a mean")
     if serving.centring == "reference":

@@ -36,8 +36,8 @@ class SliceBatch:
 
     Attributes:
         slices: grey images in [0, 1].
-        counts: how often each of them occurs in each plane. A slice that is one value all over may occur many
-            times, in all planes; any other occurs once.
+        counts: how often each of them occurs in each plane, on the CPU. A slice that is one value all over may
+            occur many times, in all planes; any other occurs once.
     """
 
     slices: Float[Tensor, "b 224 224"]
@@ -90,7 +90,7 @@ def slice_batches(
 
 def _batch(waiting: list[tuple[Tensor, Tensor]], device: torch.device) -> SliceBatch:
     images, counts = zip(*waiting, strict=True)
-    return SliceBatch(torch.stack(images).to(device), torch.stack(counts, dim=1).to(device))
+    return SliceBatch(torch.stack(images).to(device), torch.stack(counts, dim=1))
 
 
 def _resampled(

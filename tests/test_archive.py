@@ -14,6 +14,7 @@ from raptor_search.catalog import NewVolume
 from raptor_search.embedding import embed
 from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.errors import CatalogError, KeyMismatchError, QueryError, UsageError, WeightsError
+from raptor_search.filters import parse_where
 from raptor_search.readers import content_digest, read_file
 from raptor_search.sketch import sketch
 from raptor_search.specs import Recipe
@@ -167,6 +168,18 @@ def test_a_search_is_in_the_audit_log_without_what_identifies(archive, made):
     assert "filtered" in earlier.detail
     assert "volume 2" in later.detail
     assert not any(word in earlier.detail for word in ("sub-", "ses-1", "scan0", str(made)))
+
+
+def test_a_question_is_embedded_once_and_answered_as_filters_change(archive, made):
+    told = []
+    question = archive.ask(made / "scans" / SCANS[3], progress=lambda done, total: told.append(done))
+    embedded = len(told)
+    every = archive.answer(question, k=6)
+    narrow = archive.answer(question, where=parse_where("visit = 'ses-1'"), exclude_same_patient=True, author="Ada")
+    assert ids_of(every) == ids_of(archive.search(made / "scans" / SCANS[3]))
+    assert sorted(Path(hit.source).name for hit in narrow.hits) == ["scan1.nii.gz", "scan5.nii.gz"]
+    assert len(told) == embedded
+    assert "Ada" in [row.author for row in archive.catalog.audits()]
 
 
 def test_no_such_scan_or_volume_is_one_line(archive, made):

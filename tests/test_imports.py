@@ -15,7 +15,7 @@ LAYERS = (
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"},
     {"embedding"},
     {"encoders", "readers", "index", "catalog", "keys", "filters", "preview"},
-    {"index_files", "publishing", "tuning", "search", "explain", "status"}
+    {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"},
     {"archive"},
     {"labelling"},

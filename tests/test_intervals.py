@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.sparse import csr_array
 
 from raptor_search import intervals
 from raptor_search.intervals import subject_intervals
@@ -22,11 +23,35 @@ def test_intervals_agree_with_scipys_bca():
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
     rng, hits = np.random.default_rng(1), 0
-    for draw in range(400):
+    for draw in range(200):
         values = rng.binomial(3, rng.beta(8, 2, size=300)) / 3
-        interval = subject_intervals(mean_of(values), 300, evidence=[300], resamples=400, seed=draw)[0]
+        interval = subject_intervals(mean_of(values), 300, evidence=[300], resamples=300, seed=draw)[0]
         hits += interval.low <= 0.8 <= interval.high
-    assert 0.92 <= hits / 400 <= 0.98
+    assert 0.92 <= hits / 200 <= 0.98
+
+
+def test_linked_subjects_that_always_agree_count_as_one():
+    values = np.repeat(np.random.default_rng(6).random(60), 2)
+    pairs = csr_array(np.kron(np.eye(60), [[0.0, 1.0], [1.0, 0.0]]))
+    linked = subject_intervals(mean_of(values), 120, evidence=[120], linked=pairs, resamples=5000, seed=0)[0]
+    blind = subject_intervals(mean_of(values), 120, evidence=[120], resamples=5000, seed=0)[0]
+    single = subject_intervals(mean_of(values[::2]), 60, evidence=[60], resamples=5000, seed=0)[0]
+    assert (linked.low, linked.high) == pytest.approx((single.low, single.high), abs=0.01)
+    assert linked.high - linked.low > 1.35 * (blind.high - blind.low)
+
+
+def test_linked_subjects_that_contradict_each_other_narrow_nothing():
+    values = np.tile([0.2, 0.9], 30)
+    pairs = csr_array(np.kron(np.eye(30), [[0.0, 1.0], [1.0, 0.0]]))
+    linked = subject_intervals(mean_of(values), 60, evidence=[60], linked=pairs, resamples=300, seed=0)
+    assert linked == subject_intervals(mean_of(values), 60, evidence=[60], resamples=300, seed=0)
+
+
+def test_one_subject_that_decides_everything_still_gets_a_finite_interval():
+    values = np.array([0.0, 1.0, 1.0])
+    links = csr_array(np.ones((3, 3)) - np.eye(3))
+    interval = subject_intervals(mean_of(values), 3, evidence=[3], linked=links, resamples=500, seed=0)[0]
+    assert 0 <= interval.low <= 2 / 3 <= interval.high <= 1
 
 
 def test_scans_of_one_subject_are_no_independent_evidence():
@@ -66,15 +91,6 @@ def test_drawing_in_chunks_changes_nothing(monkeypatch):
     monkeypatch.setattr(intervals, "CHUNK", 100)
     chunked = subject_intervals(mean_of(values), 30, evidence=[30], resamples=200, seed=7)[0]
     assert (chunked.low, chunked.high) == pytest.approx((whole.low, whole.high), abs=1e-12)
-
-
-def test_many_subjects_are_left_out_in_blocks(monkeypatch):
-    values = np.random.default_rng(4).exponential(size=400)
-    singly = subject_intervals(mean_of(values), 400, evidence=[400], resamples=2000, seed=0)[0]
-    monkeypatch.setattr(intervals, "JACKKNIFE_BLOCKS", 50)
-    in_blocks = subject_intervals(mean_of(values), 400, evidence=[400], resamples=2000, seed=0)[0]
-    assert in_blocks.low == pytest.approx(singly.low, abs=0.02)
-    assert in_blocks.high == pytest.approx(singly.high, abs=0.02)
 
 
 def test_resamples_that_leave_a_figure_undefined_are_set_aside():

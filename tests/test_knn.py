@@ -26,6 +26,7 @@ def naive_scores(vectors, queries, mean):
 @pytest.mark.parametrize("block_bytes", [1, 2000, 2**27])
 def test_neighbours_equal_a_written_out_search_in_blocks_of_any_size(monkeypatch, block_bytes):
     monkeypatch.setattr(knn, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(knn, "KEPT_BYTES", block_bytes)
     vectors, queries = draw_vectors(0), draw_vectors(1, n=7)
     mean = vectors.mean(axis=0, dtype=np.float64)
     groups, query_groups = np.arange(40) // 4, np.array([0, 0, 3, 5, 99, 99, 9])
@@ -79,6 +80,7 @@ def test_k_below_one_is_refused():
 @pytest.mark.parametrize("block_bytes", [1, 1500, 2**27])
 def test_held_out_neighbours_equal_one_search_a_group_with_the_mean_of_the_rest(monkeypatch, block_bytes):
     monkeypatch.setattr(knn, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(knn, "KEPT_BYTES", block_bytes)
     vectors = draw_vectors(5)
     groups = np.random.default_rng(5).integers(0, 9, 40)
     found = held_out_neighbours(vectors, groups, k=8)

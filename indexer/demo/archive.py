@@ -88,13 +88,13 @@ def build_demo(folder: Path, *, seed: int = 0, progress: Progress | None = None)
         UsageError: a package of the sources is missing, the folder cannot be written, or holds something else.
     """
     demo = DemoArchive(folder, plan(seed))
-    if not _complete(demo):
-        try:
+    try:
+        if not _complete(demo):
             _build(demo, progress)
-        except OSError as error:
-            raise UsageError(
-                f"{folder}: the demo cannot be written: {error.strerror}; choose another folder"
-            ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: the demo cannot be written there: {error.strerror}; choose another folder"
+        ) from error
     return demo
 
 
@@ -107,8 +107,8 @@ def _complete(demo: DemoArchive) -> bool:
         if demo.root.exists() and any(demo.root.iterdir()):
             raise UsageError(f"{demo.root} exists and is no demo; choose another folder") from None
         return False
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{marker} cannot be read; delete {demo.folder} or choose another folder") from error
+    except ValueError as error:
+        raise UsageError(f"{marker} is damaged; delete {demo.folder} or choose another folder") from error
     if not isinstance(found, dict) or found.get("version") != VERSION or found.get("seed") != demo.plan.seed:
         raise UsageError(
             f"{demo.folder} holds a demo of another version or seed, expected version {VERSION} and "

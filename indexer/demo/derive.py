@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Int16
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
@@ -105,12 +106,14 @@ def smooth_field(shape: tuple[int, int, int], knots: int, rng: np.random.Generat
     blends = [_blend(n, knots) for n in shape]
     field = np.einsum("abc,ra,ib,sc->ris", heights, *blends, optimize=True)
     field -= field.mean()
-    return (field / np.sqrt(np.mean(field**2))).astype(np.float32)
+    unit: NDArray[np.float32] = (field / np.sqrt(np.mean(field**2))).astype(np.float32)
+    return unit
 
 
 def _blend(length: int, knots: int) -> Float[np.ndarray, "length knots"]:
     at = np.linspace(0, knots - 1, length)
-    return np.exp(-0.5 * ((at[:, None] - np.arange(knots)) / KNOT_WIDTH) ** 2)
+    blend: NDArray[np.float64] = np.exp(-0.5 * ((at[:, None] - np.arange(knots)) / KNOT_WIDTH) ** 2)
+    return blend
 
 
 def _source_indices(volume: Volume, grid: Grid, rng: np.random.Generator) -> Float32[np.ndarray, "3 r a s"]:
@@ -131,7 +134,7 @@ def _source_indices(volume: Volume, grid: Grid, rng: np.random.Generator) -> Flo
 
 def _as_ct(hounsfield: Float32[np.ndarray, "r a s"], rng: np.random.Generator) -> Int16[np.ndarray, "r a s"]:
     noise = rng.standard_normal(hounsfield.shape, dtype=np.float32) * np.float32(rng.uniform(*HU_NOISE))
-    return np.rint(np.clip(hounsfield + noise, *HU_RANGE)).astype(np.int16)
+    return _int16(np.clip(hounsfield + noise, *HU_RANGE))
 
 
 def _as_uncalibrated(signal: Float32[np.ndarray, "r a s"], rng: np.random.Generator) -> Int16[np.ndarray, "r a s"]:
@@ -142,7 +145,12 @@ def _as_uncalibrated(signal: Float32[np.ndarray, "r a s"], rng: np.random.Genera
     sigma = np.float32(rng.uniform(*NOISE_SHARE))
     real, imaginary = (sigma * rng.standard_normal(signal.shape, dtype=np.float32) for _ in range(2))
     magnitude = np.hypot(curved + real, imaginary) * np.float32(rng.uniform(*BRIGHT_UNITS))
-    return np.rint(np.minimum(magnitude, np.iinfo(np.int16).max)).astype(np.int16)
+    return _int16(np.minimum(magnitude, np.iinfo(np.int16).max))
+
+
+def _int16(values: Float32[np.ndarray, "r a s"]) -> Int16[np.ndarray, "r a s"]:
+    rounded: NDArray[np.int16] = np.rint(values).astype(np.int16)
+    return rounded
 
 
 def _affine(volume: Volume, grid: Grid) -> Float[np.ndarray, "4 4"]:

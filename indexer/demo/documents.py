@@ -71,8 +71,8 @@ def _readme(demo: DemoPlan) -> str:
     sources = "\n".join(_described(subject) for subject in demo.subjects)
     moved = (
         f"turned by up to {derive.ROTATION_DEGREES:g} degrees about each axis, scaled by up to {derive.SCALE:.0%}, "
-        f"shifted by up to {derive.SHIFT_VOXELS:g} voxels along each, and bent elastically by {derive.ELASTIC_VOXELS:g} "
-        f"voxels (root mean square), all on a grid of {derive.SIDE} voxels"
+        f"shifted by up to {derive.SHIFT_VOXELS:g} voxels along each, and bent\n"
+        f"elastically by {derive.ELASTIC_VOXELS:g} voxels (root mean square), on a grid of {derive.SIDE} voxels"
     )
     title = f"{len(demo.archived)} scans, all derived from {len(demo.subjects)} real volumes"
     return f"""Demo archive of raptor-search: {title}

@@ -14,7 +14,7 @@ from raptor_search.catalog.records import LabelOrigin, LabelRecord
 from raptor_search.catalog.tables import LabelRow, VolumeRow
 from raptor_search.errors import UsageError
 
-__all__ = ["LabelQueries", "as_number", "give_labels", "storable"]
+__all__ = ["LabelQueries", "as_number", "give_labels", "gone_message", "storable"]
 
 MAX_NAME_LENGTH = 100
 
@@ -109,6 +109,11 @@ def storable(text: str) -> str:
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
+def gone_message(volume_id: int) -> str:
+    """What to say where a volume is not there."""
+    return f"no volume {volume_id} in the archive: it may have been replaced; reload the list"
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot name a label.
 
@@ -125,7 +130,7 @@ def _row(session: Session, volume_id: int, name: str) -> LabelRow | None:
 
 def _check_volume(session: Session, volume_id: int) -> None:
     if session.get(VolumeRow, volume_id) is None:
-        raise UsageError(f"no volume {volume_id} in the archive: it may have been replaced; reload the list")
+        raise UsageError(gone_message(volume_id))
 
 
 def _write(

@@ -22,6 +22,7 @@ __all__ = [
     "Centring",
     "ColumnType",
     "Generation",
+    "Ids",
     "IndexVersion",
     "KnownSource",
     "LabelOrigin",
@@ -45,6 +46,9 @@ Centring = Literal["archive", "reference", "none"]
 """What is subtracted before the cosine: the archive's mean, the shipped reference mean, nothing."""
 
 Value = str | float | bool
+
+Ids = NDArray[np.int64]
+"""Primary keys of volumes."""
 
 TYPED_COLUMNS: dict[str, ColumnType] = {
     "modality": "text",
@@ -292,7 +296,3 @@ class AuditRecord:
     author: str
     action: str
     detail: str
-
-
-Ids = NDArray[np.int64]
-"""Primary keys of volumes."""

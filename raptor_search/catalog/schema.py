@@ -19,7 +19,16 @@ from raptor_search.catalog.database import WRITE, database_url, make_engine, sho
 from raptor_search.catalog.locks import file_lock, writer_lock
 from raptor_search.errors import CatalogError
 
-__all__ = ["State", "current_state", "migrate", "migration_config", "upgrade"]
+__all__ = [
+    "State",
+    "absent_message",
+    "current_state",
+    "migrate",
+    "migration_config",
+    "newer_message",
+    "older_message",
+    "upgrade",
+]
 
 State = Literal["absent", "older", "current", "newer"]
 

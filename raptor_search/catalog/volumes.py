@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from raptor_search.catalog.database import blocks
 from raptor_search.catalog.filtering import REJECTED, compile_filter, resolve_column
-from raptor_search.catalog.labels import LabelQueries
+from raptor_search.catalog.labels import LabelQueries, gone_message
 from raptor_search.catalog.records import TYPED_COLUMNS, ColumnType, Ids, KnownSource, Value, VolumeRecord
 from raptor_search.catalog.tables import EmbeddingRow, LabelRow, PreviewRow, VolumeRow
 from raptor_search.errors import UsageError
@@ -52,7 +52,7 @@ class VolumeQueries(LabelQueries):
         """
         records = self.volumes([volume_id])
         if not records:
-            raise UsageError(f"no volume {volume_id} in the archive: it may have been replaced; reload the list")
+            raise UsageError(gone_message(volume_id))
         return records[0]
 
     def volumes(self, ids: Sequence[int] | Ids) -> list[VolumeRecord]:
@@ -127,11 +127,14 @@ class VolumeQueries(LabelQueries):
         Raises:
             UsageError: the volume is not there.
         """
-        with self._database.read() as session:
-            token = session.scalar(select(VolumeRow.locator).where(VolumeRow.id == volume_id))
-        if token is None:
-            raise UsageError(f"no volume {volume_id} in the archive: it may have been replaced; reload the list")
-        return self.key.decrypt(token)
+        (locator,) = self.locators([volume_id])
+        if locator is None:
+            raise UsageError(gone_message(volume_id))
+        return locator
+
+    def locators(self, ids: Sequence[int] | Ids) -> list[str | None]:
+        """Where volumes came from, decrypted, in the order given; None for a volume not there."""
+        return [None if token is None else self.key.decrypt(token) for token in self._column("locator", ids)]
 
     def _column(self, column: str, ids: Sequence[int] | Ids) -> list:  # type: ignore[type-arg]
         values: dict[int, Value | None] = {}

@@ -45,7 +45,8 @@ def read_dicom(files: Sequence[Path]) -> Scan:
     rows, columns = frames[0].size
     check_shape((columns, rows, len(frames)))
     inflated = rows * columns * len(frames) * max(frame.pixels.dtype.itemsize for frame in frames)
-    check_inflation(inflated, sum(file.stat().st_size for file in files))
+    with pydicom_failures("files"):
+        check_inflation(inflated, sum(file.stat().st_size for file in files))
     stack = stack_slices(
         np.array([frame.position for frame in frames]),
         np.array([frame.cosines for frame in frames]),

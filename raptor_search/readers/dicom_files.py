@@ -1,5 +1,6 @@
 """The one door to pydicom's parser: its nine kinds of exception and its many warnings end here."""
 
+import logging
 import struct
 import warnings
 import zlib
@@ -11,7 +12,13 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from raptor_search.errors import ReadError
 
@@ -19,6 +26,10 @@ __all__ = ["parse_dicom", "pydicom_failures"]
 
 DATASET_GROUP = b"\x08\0"
 """What a dataset without preamble and meta group begins with: group 0008, little-endian."""
+
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
+    # Their log lines quote tag values, which must reach no log of ours.
+    logging.getLogger(_name).propagate = False
 
 FAILURES = (
     AttributeError,
@@ -81,6 +92,17 @@ def parse_dicom(path: Path, *, pixels: bool, tags: Sequence[str] | None = None) 
                 raise ReadError("unsupported", "deflated DICOM; expected another transfer syntax: convert with dcmconv")
         elif not head.startswith(DATASET_GROUP):
             raise ReadError("not-a-volume", "no DICOM preamble and no dataset at the start")
-        return pydicom.dcmread(
+        dataset = pydicom.dcmread(
             path, force=True, stop_before_pixels=not pixels, specific_tags=None if tags is None else list(tags)
         )
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
+        return dataset
+
+
+def _guessed_syntax(dataset: Dataset) -> UID:
+    """The encoding that pydicom found by trying, where the file does not name it."""
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian

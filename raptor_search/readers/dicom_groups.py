@@ -53,7 +53,7 @@ def look_at_dicom(path: Path) -> Slice | str:
     """The file as part of a series, or in a few words why it is none.
 
     Raises:
-        ReadError: a malformed header, or one without a SeriesInstanceUID.
+        ReadError: a malformed header, or one without an SOP class or a SeriesInstanceUID.
     """
     header = parse_dicom(path, pixels=False, tags=TAGS)
     with pydicom_failures("header"):
@@ -68,7 +68,10 @@ def look_at_dicom(path: Path) -> Slice | str:
 
 
 def _why_no_volume(header: Dataset) -> str:
-    kind = str(header.get("SOPClassUID") or "")
+    # A DICOMDIR names its class in the meta group alone.
+    kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    if not kind:
+        raise ReadError("unreadable", "the DICOM header names no SOP class: it is damaged")
     image_type = header.get("ImageType") or []
     if "LOCALIZER" in ([image_type] if isinstance(image_type, str) else list(image_type)):
         return "DICOM localizer"

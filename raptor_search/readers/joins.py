@@ -9,15 +9,12 @@ from raptor_search.readers.bids import bids_session, bids_subject
 from raptor_search.readers.scan import Identity
 from raptor_search.readers.source import Source
 
-__all__ = ["JOIN_COLUMNS", "Join", "Key", "join_of"]
+__all__ = ["Join", "Key", "join_of"]
 
 FILE_COLUMNS = ("file", "filename", "path")
 SERIES_COLUMNS = ("series", "series_uid", "series_instance_uid")
 PATIENT_COLUMNS = ("participant_id", "participant", "subject", "subject_id", "patient", "patient_id")
 SESSION_COLUMNS = ("session_id", "session")
-
-JOIN_COLUMNS = frozenset((*FILE_COLUMNS, *SERIES_COLUMNS, *PATIENT_COLUMNS, *SESSION_COLUMNS))
-"""Columns that find a scan and say nothing more about it."""
 
 Key = tuple[str, str]
 """What a row is found by: a file or series and "", or a participant and a session."""
@@ -40,6 +37,12 @@ class Join:
     patient: str | None
     session: str | None
     folder: Path
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Every column that finds a scan, or names a person, and so is no label."""
+        used = () if self.file or self.series else (self.session,)
+        return frozenset((*FILE_COLUMNS, *SERIES_COLUMNS, *PATIENT_COLUMNS, *filter(None, used)))
 
     def row_key(self, row: dict[str, str]) -> Key | None:
         """What a row is found by; None where its cell is empty."""

@@ -7,6 +7,8 @@ each once, and the last few are kept for the reader that comes back (to hash, th
 import atexit
 import io
 import threading
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.inflating import read_array
+from raptor_search.readers.inflating import check_inflation, read_array
 from raptor_search.readers.orientation import to_volume
 from raptor_search.volume import Volume, check_shape
 
@@ -33,7 +35,7 @@ MAX_ENTRIES = 1_000_000
 MAX_LABEL_BYTES = 64 * 2**20
 
 KEPT_ENTRIES = 8
-"""Entries remembered, more than the indexer reads ahead."""
+"""Entries remembered, more than the indexer reads ahead; this many are inflated rather than sought over."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class _Cursor:
         if not 0 <= index < layout.shape[0]:
             raise ReadError("unreadable", f"no entry {index}; the split has {layout.shape[0]}")
         while index not in self.kept:
-            reached = (self.stream.tell() - layout.start) // layout.entry_bytes
-            if reached > index or index - reached > KEPT_ENTRIES:
+            reached, beyond = divmod(self.stream.tell() - layout.start, layout.entry_bytes)
+            # After a damaged entry the stream stands within one.
+            if beyond or reached > index or index - reached > KEPT_ENTRIES:
                 self.stream.seek(layout.start + index * layout.entry_bytes)
                 reached = index
             # An npy in C order has its last axis fastest: the axes are read reversed and turned back.
@@ -181,9 +184,10 @@ def _checked_count(archive: zipfile.ZipFile, split: str) -> int:
         raise ReadError("unsupported", f"{split}_images holds no plain numbers")
     if layout.shape[0] > MAX_ENTRIES:
         raise ReadError("too-large", f"{layout.shape[0]} volumes in one file; expected at most {MAX_ENTRIES}")
-    held = archive.getinfo(f"{split}_images.npy").file_size
-    if held != layout.total_bytes:
-        raise ReadError("unreadable", f"truncated: {split}_images has {held} of {layout.total_bytes} bytes")
+    held = archive.getinfo(f"{split}_images.npy")
+    if held.file_size != layout.total_bytes:
+        raise ReadError("unreadable", f"truncated: {split}_images has {held.file_size} of {layout.total_bytes} bytes")
+    check_inflation(layout.entry_bytes, held.compress_size)
     if f"{split}_labels.npy" in archive.namelist():
         with archive.open(f"{split}_labels.npy") as stream:
             labels = _layout(stream).shape
@@ -198,7 +202,10 @@ def _layout(stream: IO[bytes]) -> _Layout:
     if version not in ((1, 0), (2, 0)):
         raise ReadError("unsupported", "an npy version for structured arrays; expected plain numbers")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    with warnings.catch_warnings():
+        # NumPy warns about headers of Python 2, and reads them.
+        warnings.filterwarnings("ignore", message="Reading `.npy`")
+        shape, fortran, dtype = read(stream)
     if dtype.hasobject:
         raise ReadError("unsupported", "an array of objects, which could run code; expected plain numbers")
     if fortran and len(shape) > 1:
@@ -215,7 +222,7 @@ def _damage() -> Iterator[None]:
     """What zipfile, zlib and NumPy say about a damaged file, as one error of ours."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, IndexError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, IndexError, tokenize.TokenError) as error:
         raise ReadError("unreadable", "the npz file is damaged or truncated") from error
     except (NotImplementedError, RuntimeError) as error:
         raise ReadError("unsupported", "an encrypted zip or one with a rare compression; expected np.savez") from error

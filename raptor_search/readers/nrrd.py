@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import nrrd as pynrrd  # type: ignore[import-untyped]
+import nrrd as pynrrd
 import numpy as np
 from numpy.typing import NDArray
 

@@ -102,12 +102,13 @@ def _only(found: Iterable[Source | Refused | Skipped], path: Path) -> Source:
             sources.append(one)
         elif isinstance(one, Refused):
             refused.append(one)
-    if len(sources) == 1:
-        return sources[0]
     if len(sources) > 1:
         raise UsageError(f"{path.name} holds {len(sources)} volumes, expected one: {_listed(sources)}")
     if refused:
+        # Also beside a good source: a slice that cannot be read would leave its series cut short.
         raise refused[0].error
+    if sources:
+        return sources[0]
     raise UsageError(f"{path.name}: no scan there; expected NIfTI, NRRD, npz, a DICOM series, or a zip of one")
 
 

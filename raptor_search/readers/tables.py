@@ -6,6 +6,7 @@ like names, identifiers or dates: they are dropped, and `Table.dropped` says so.
 
 import csv
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from raptor_search.errors import UsageError
 from raptor_search.readers.columns import TYPED_COLUMNS, column_name, is_personal
-from raptor_search.readers.joins import JOIN_COLUMNS, Join, Key, join_of
+from raptor_search.readers.joins import Join, Key, join_of
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
 
@@ -91,7 +92,7 @@ def read_table(path: Path) -> Table:
     records = _records(path)
     columns = _column_names(path, records[0][1])
     join = join_of(path, columns)
-    dropped = tuple(name for name in columns if is_personal(name) and name not in JOIN_COLUMNS)
+    dropped = tuple(name for name in columns if is_personal(name) and name not in join.columns)
     rows: dict[Key, Row] = {}
     for line, cells in records[1:]:
         if len(cells) != len(columns):
@@ -143,7 +144,7 @@ def _records(path: Path) -> list[tuple[int, list[str]]]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     head = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         records = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -178,5 +179,5 @@ def _row(path: Path, line: int, cells: dict[str, str], join: Join, dropped: tupl
         key=join.row_key(row),
         patient=row.get(join.patient or ""),
         metadata=ScanMetadata(**typed),
-        labels={n: value for n, value in row.items() if n not in {*TYPED_COLUMNS, *JOIN_COLUMNS, *dropped}},
+        labels={n: value for n, value in row.items() if n not in {*TYPED_COLUMNS, *join.columns, *dropped}},
     )

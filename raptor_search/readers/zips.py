@@ -72,7 +72,8 @@ def unpacked(path: Path) -> Iterator[Path]:
 def _is_wanted(entry: zipfile.ZipInfo) -> bool:
     """Regular files; neither folders and links nor what macOS and version control hide."""
     kind = (entry.external_attr >> 16) & FILE_TYPE_MASK
-    parts = PurePosixPath(entry.filename).parts
+    # Some Windows tools write backslashes between folders.
+    parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
     hidden = any(part.startswith((".", "__MACOSX")) and part not in {".", ".."} for part in parts)
     return not entry.is_dir() and kind in {0, REGULAR_FILE} and not hidden
 

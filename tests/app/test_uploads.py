@@ -21,14 +21,14 @@ def test_one_file_keeps_its_name_in_a_folder_of_its_own_and_is_gone_afterwards()
 
 
 def test_the_folder_is_gone_after_a_failure_too() -> None:
-    def fail() -> Path:
+    kept: list[Path] = []
+
+    def fail() -> None:
         with on_disk([sent("a.nii")]) as path:
             kept.append(path)
-            raise ValueError
-        return path
+            raise ValueError("broken")
 
-    kept: list[Path] = []
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="broken"):
         fail()
     assert not kept[0].parent.exists()
 

@@ -100,14 +100,14 @@ def content(count: int, round_number: int) -> str:
 
 
 def random_kills(home: Path) -> dict[str, object]:
-    """20 times: a writer commits as fast as it can and notes what is committed; some commits later it is killed."""
+    """12 times: a writer commits as fast as it can and notes what is committed; some commits later it is killed."""
     with Catalog.open(home, KEY, mode="write") as catalog:
         catalog.add_spec(SPEC, {})
     rng = random.Random(0)
     notes = home.parent / "notes"
     notes.touch()
     lost, broken, kills = 0, 0, 0
-    for round_number in range(20):
+    for round_number in range(12):
 
         def work(number: int = round_number) -> None:
             with writer_lock(home), Catalog.open(home, KEY, mode="write") as catalog, notes.open("a") as note:

@@ -56,6 +56,7 @@ def test_a_committed_volume_comes_back_as_it_was(
     assert record.metadata["spacing_s"] == 2.5
     assert catalog.preview(volume_id) == b"\x89PNG"
     assert catalog.locator(volume_id) == "/scans/a.nii"
+    assert catalog.locators([9, volume_id]) == [None, "/scans/a.nii"]
     known = catalog.known(new.source_key)
     assert known is not None
     assert (known.id, known.size, known.mtime_ns) == (volume_id, 2**40, new.mtime_ns)

@@ -25,7 +25,7 @@ def run(scenario: str, home: Path) -> dict[str, Any]:
 
 def test_a_writer_killed_at_random_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     result = run("random_kills", tmp_path / "home")
-    assert result["kills"] == 20
+    assert result["kills"] == 12
     assert (result["lost"], result["broken"]) == (0, 0)
     assert result["volumes"] >= result["noted"] > 0
 

@@ -51,7 +51,7 @@ def test_the_migrations_make_the_tables_that_the_code_declares(catalog: Catalog)
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_the_revisions_are_one_line_each_undoing_itself(tmp_path: Path) -> None:
+def test_the_revisions_follow_one_another() -> None:
     scripts = ScriptDirectory.from_config(migration_config())
     assert [script.revision for script in scripts.walk_revisions()] == ["0002", "0001"]
     assert len(scripts.get_heads()) == 1

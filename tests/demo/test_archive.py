@@ -88,7 +88,7 @@ def test_a_complete_demo_is_found_and_not_made_again(demo: DemoArchive, small: N
     assert heard == []
 
 
-def test_a_build_that_was_cut_short_starts_again(small: None, tmp_path: Path) -> None:
+def test_a_build_that_was_cut_short_or_lost_a_scan_starts_again(small: None, tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
@@ -99,14 +99,9 @@ def test_a_build_that_was_cut_short_starts_again(small: None, tmp_path: Path) ->
     demo = build_demo(tmp_path / "made", progress=lambda done, total: heard.append((done, total)))
     assert heard == [(n, 6) for n in range(1, 7)]
     assert len(read_all(demo)) == 4
-
-
-def test_a_demo_that_lost_a_scan_is_made_again(small: None, tmp_path: Path) -> None:
-    demo = build_demo(tmp_path / "made")
-    lost = demo.path(demo.scans[0])
-    lost.unlink()
+    demo.path(demo.scans[0]).unlink()
     build_demo(tmp_path / "made")
-    assert lost.is_file()
+    assert demo.path(demo.scans[0]).is_file()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
@@ -124,10 +119,13 @@ def test_another_demo_in_the_folder_is_not_mixed_with(tmp_path: Path, text: str)
         build_demo(tmp_path, seed=0)
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_line(small: None, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be written: Not a directory; choose another folder"):
-        build_demo(tmp_path / "file" / "demo")
+@pytest.mark.parametrize("blocked", ["", "archive"])
+def test_a_place_that_cannot_be_written_is_one_clear_line(small: None, tmp_path: Path, blocked: str) -> None:
+    path = tmp_path / "demo" / blocked
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    with pytest.raises(UsageError, match=r"the demo cannot be written there: .*; choose another folder"):
+        build_demo(tmp_path / "demo")
 
 
 def test_the_readme_and_the_tables_say_what_is_derived_and_what_is_simulated(demo: DemoArchive) -> None:

@@ -15,9 +15,7 @@ from raptor_search.readers.nifti import read_nifti
 from raptor_search.readers.writing import write_nifti
 
 ORIENTATIONS = [
-    "".join(codes)
-    for axes in itertools.permutations(("LR", "PA", "IS"))
-    for codes in itertools.product(*axes)
+    "".join(codes) for axes in itertools.permutations(("LR", "PA", "IS")) for codes in itertools.product(*axes)
 ]
 """All 48 ways to store three anatomical axes."""
 

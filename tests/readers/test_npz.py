@@ -1,6 +1,7 @@
 """MedMNIST-style npz: entries one by one, in any order, from several threads; nothing in it is ever run."""
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
-from raptor_search.readers import Refused, Source, content_digest, discover, read
+from raptor_search.readers import Refused, Source, content_digest, discover, inflating, read
 from raptor_search.readers.npz import npz_entry, npz_labels, npz_splits
 
 
@@ -86,9 +87,7 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
 
 def test_a_single_channel_is_dropped(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", val_images=images(3, shape=(5, 6, 7, 1)))
-    np.testing.assert_array_equal(
-        npz_entry(tmp_path / "a.npz", "val_2"), images(3, shape=(5, 6, 7, 1))[2, ..., 0]
-    )
+    np.testing.assert_array_equal(npz_entry(tmp_path / "a.npz", "val_2"), images(3, shape=(5, 6, 7, 1))[2, ..., 0])
 
 
 def test_several_labels_are_numbered_and_none_are_no_error(tmp_path: Path) -> None:
@@ -166,6 +165,34 @@ def test_an_array_shorter_than_its_header_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "unreadable"
 
 
+def test_an_entry_that_alone_would_inflate_out_of_proportion_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "a.npz", train_images=np.zeros((1, 128, 128, 128), np.uint8))
+    monkeypatch.setattr(inflating, "SMALL", 2**20)
+    with pytest.raises(ReadError, match="would unpack to 2097152") as caught:
+        npz_splits(tmp_path / "a.npz")
+    assert caught.value.code == "too-large"
+
+
+def test_entries_after_a_damaged_one_keep_their_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = images(12)
+    np.savez_compressed(tmp_path / "a.npz", train_images=expected)
+    npz_entry(tmp_path / "a.npz", "train_0")
+    read_on = zipfile.ZipExtFile.read
+
+    def fails_midway(stream: zipfile.ZipExtFile, size: int = -1) -> bytes:
+        read_on(stream, 50)
+        raise zlib.error("invalid distance")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fails_midway)
+    with pytest.raises(ReadError, match="damaged"):
+        npz_entry(tmp_path / "a.npz", "train_1")
+    monkeypatch.undo()
+    for index in (2, 3, 1):
+        np.testing.assert_array_equal(npz_entry(tmp_path / "a.npz", f"train_{index}"), expected[index])
+
+
 def test_an_entry_that_is_not_there_is_an_error(medmnist: Path) -> None:
     for member in ("train_20", "val_0", "train_x"):
         with pytest.raises(ReadError):
@@ -176,7 +203,7 @@ def test_damage_anywhere_gives_a_read_error_or_a_volume(
     tmp_path: Path, medmnist: Path, mutants: Callable[[bytes, int], list[bytes]]
 ) -> None:
     outcomes = set()
-    for number, content in enumerate(mutants(medmnist.read_bytes(), 200)):
+    for number, content in enumerate(mutants(medmnist.read_bytes(), 120)):
         path = tmp_path / f"{number}.npz"
         path.write_bytes(content)
         for found in discover([path]):

@@ -155,9 +155,7 @@ def test_damage_anywhere_gives_a_read_error_or_a_volume(
     tmp_path: Path, voxels: NDArray[np.int16], mutants: Callable[[bytes, int], list[bytes]]
 ) -> None:
     outcomes = set()
-    path = written(
-        tmp_path / "scan.nrrd", fields_of(voxels, encoding="gzip"), gzip.compress(voxels.tobytes(order="F"))
-    )
+    path = written(tmp_path / "scan.nrrd", fields_of(voxels, encoding="gzip"), gzip.compress(voxels.tobytes(order="F")))
     for content in mutants(path.read_bytes(), 200):
         path.write_bytes(content)
         try:
