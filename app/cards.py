@@ -38,7 +38,7 @@ def head(*, rank: int, score: float, exact: bool, case: int) -> None:
 def facts_line(record: VolumeRecord) -> None:
     """Modality, body part, patient, sex and age on one line."""
     person = ", ".join(x for x in (record.sex, f"{record.age:g} years" if record.age is not None else None) if x)
-    patient = f"patient {record.subject}" if record.subject else "patient unknown"
+    patient = f"patient P-{record.subject}" if record.subject else "patient unknown"
     parts = (f"<strong>{literal_html(shown(record.modality))}</strong>", record.body_part, patient, person)
     line = " · ".join([parts[0], *(literal_html(part) for part in parts[1:] if part)])
     st.html(f'<div class="rs-facts">{line}</div>')

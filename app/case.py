@@ -1,32 +1,43 @@
 """One case of the archive: its picture, what is known of it, and the scans most like it."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app.cards import alt_text, chips, facts_line, picture
 from app.words import column_name, literal, shown
 from raptor_search.archive import Archive
 
-__all__ = ["neighbours", "search_from", "show_case"]
+__all__ = ["gallery", "neighbours", "open_case", "search_from", "show_case"]
 
 SEARCH_PAGE = "views/search.py"
 NEIGHBOURS = 3
 
 
 def show_case(archive: Archive, case: int) -> None:
-    """The case as a card: picture, facts, labels, all metadata, and where it came from on request."""
-    record = archive.catalog.volume(case)
+    """The case as a card of its own."""
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.subheader(f"Case {case}", anchor=False)
-            search_from(case, key=f"search from case {case}")
-        picture(archive.catalog.preview(case), alt_text(record))
-        facts_line(record)
-        chips(record.labels)
-        with st.expander("All that is known"):
-            known = {column_name(name): shown(value) for name, value in record.metadata.items() if value is not None}
-            st.table({"": list(known), " ": list(known.values())}, hide_index=True)
-            if st.toggle("Show where it came from", key=f"source of {case}"):
-                st.text(archive.catalog.locator(case))
+        st.subheader(f"Case {case}", anchor=False)
+        _body(archive, case)
+
+
+def open_case(archive: Archive, case: int) -> None:
+    """The case over the page that it was found on."""
+    st.dialog(f"Case {case}", width="medium")(_body)(archive, case)
+
+
+def _body(archive: Archive, case: int) -> None:
+    """Picture, facts, labels, all metadata, and where it came from on request."""
+    record = archive.catalog.volume(case)
+    picture(archive.catalog.preview(case), alt_text(record))
+    facts_line(record)
+    chips(record.labels)
+    with st.expander("All that is known"):
+        known = {column_name(name): shown(value) for name, value in record.metadata.items() if value is not None}
+        st.table({"": list(known), " ": list(known.values())}, hide_index=True)
+        if st.toggle("Show where it came from", key=f"source of {case}"):
+            st.text(archive.catalog.locator(case))
+    search_from(case, key=f"search from case {case}")
 
 
 def neighbours(archive: Archive, case: int) -> None:
@@ -46,3 +57,12 @@ def search_from(case: int, *, key: str) -> None:
     """A button that opens the search page with this case as the query."""
     if st.button("Search from here", key=key, icon=":material/search:", type="tertiary"):
         st.switch_page(SEARCH_PAGE, query_params={"case": str(case)})
+
+
+def gallery(archive: Archive, cases: Sequence[int]) -> None:
+    """A few cases side by side, each of them a place to start from."""
+    for column, record in zip(st.columns(len(cases), gap="medium"), archive.catalog.volumes(cases), strict=False):
+        with column, st.container(border=True):
+            picture(archive.catalog.preview(record.id), alt_text(record))
+            facts_line(record)
+            search_from(record.id, key=f"gallery {record.id}")

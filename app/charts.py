@@ -179,5 +179,5 @@ def match(picture: bytes | None, shares: Float[np.ndarray, "3 rows cols"], *, op
         figure.add_layout_image(source=source, xref="x", yref="y", sizing="stretch", layer="below", **corner)
     figure.update_xaxes(range=[0, width], constrain="domain", **_BARE)
     figure.update_yaxes(range=[rows, 0], scaleanchor="x", constrain="domain", **_BARE)
-    figure.update_layout(height=230, margin={"l": 0, "r": 0, "t": 0, "b": 0}, plot_bgcolor="black")
+    figure.update_layout(height=310, margin={"l": 0, "r": 0, "t": 0, "b": 0}, plot_bgcolor="black")
     return figure

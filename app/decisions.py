@@ -69,15 +69,17 @@ def _decision(archive: Archive, label: str, record: LabelRecord) -> None:
             _changed(f"Case {record.volume_id}: decision taken back")
 
 
-def by_hand(archive: Archive, stored: StoredSpec, label: str, values: Sequence[str]) -> None:
+def by_hand(archive: Archive, stored: StoredSpec, label: str) -> None:
     """A value for a scan that no file gave one, so that a new label can begin."""
     ids = archive.catalog.ids(stored.id)
-    given = {record.volume_id for record in archive.catalog.labels(label) if record.origin == "given"}
+    records = archive.catalog.labels(label)
+    given = {record.volume_id for record in records if record.origin == "given"}
+    values = sorted({record.value for record in records if record.origin != "rejected"})
     with st.form("by hand", width=420):
         case = st.number_input("Case number", int(ids[0]), int(ids[-1]), value=None, key="case by hand")
         typed = st.selectbox(
             "Value",
-            list(values),
+            values,
             index=None,
             accept_new_options=True,
             placeholder="Choose or type",

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.guidance import how_to_begin, say
 from app.session import has_catalog, open_archive
-from app.words import literal
+from app.words import literal_html
 from raptor_search.errors import RaptorError
 
 HERE = Path(__file__).parent
@@ -29,18 +29,22 @@ def main() -> None:
         for name, title, icon in PAGES
     ]
     page = st.navigation(pages, position="top")
-    with st.container(key="banner"):
-        st.html('<div class="rs-banner"><strong>Research use only; not a medical device.</strong></div>')
+    banner = st.empty()
+    banner.html(_banner(None))
     try:
         if not has_catalog():
             st.title(page.title, anchor=False)
             how_to_begin()
             return
-        if notice := open_archive().notice:
-            st.caption(f":material/info: {literal(notice)}")
+        banner.html(_banner(open_archive().notice))
         page.run()
     except RaptorError as error:
         say(error)
+
+
+def _banner(notice: str | None) -> str:
+    said = f"<span>{literal_html(notice)}</span>" if notice else ""
+    return f'<div class="rs-banner"><strong>Research use only; not a medical device.</strong>{said}</div>'
 
 
 if __name__ == "__main__":

@@ -16,10 +16,7 @@ from raptor_search.errors import READ_CODES
 __all__ = ["show"]
 
 SHOWN_VALUES = 12
-"""Bars of one chart; the rest are summed up in words."""
-
 SHOWN_QUARANTINE = 500
-"""Rows of the quarantine table."""
 
 
 def show() -> None:

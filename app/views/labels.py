@@ -18,10 +18,7 @@ from raptor_search.labelling import LabelProposal, LabelProposals, proposals
 __all__ = ["show"]
 
 PAGE = 6
-"""Proposals shown at once."""
-
 VOTERS = 3
-"""Neighbours shown on either side."""
 
 
 def show() -> None:
@@ -54,7 +51,7 @@ def show() -> None:
     with history:
         decided(archive, label)
     with hand:
-        by_hand(archive, stored, label, [] if isinstance(found, QueryError) else found.classes)
+        by_hand(archive, stored, label)
 
 
 def _proposals(archive: Archive, stored: StoredSpec, label: str) -> LabelProposals | QueryError:

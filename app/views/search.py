@@ -5,7 +5,7 @@ from typing import Any, cast
 import streamlit as st
 
 from app.cards import alt_text, chips, facts_line, head, picture
-from app.case import search_from, show_case
+from app.case import gallery, open_case, search_from
 from app.facets import facets
 from app.filters import Asked, ask
 from app.guidance import say, spec_or_guide
@@ -20,8 +20,10 @@ from raptor_search.search import Hit, SearchResult
 
 __all__ = ["show"]
 
+# Cases that the list to pick from shows; a larger archive takes a case's number.
 LISTED_CASES = 2_000
-"""Cases that the list to pick from shows; a larger archive takes a case's number."""
+
+GALLERY = 3
 
 CENTRED_ON = {
     "archive": "centred on the mean of this archive",
@@ -88,6 +90,8 @@ def _choose(archive: Archive, stored: StoredSpec) -> Query | None:
     with right, st.container(border=True, height="stretch"):
         st.subheader("Or start from a scan of the archive", anchor=False)
         _pick(archive, stored)
+    if query is None:
+        _examples(archive, stored)
     return query
 
 
@@ -114,8 +118,13 @@ def _upload(archive: Archive, stored: StoredSpec) -> Query | None:
 
 
 def _embed(archive: Archive, stored: StoredSpec, files: list[Any]) -> Query:
-    shown = st.empty()
+    place = st.empty()
     bar = st.progress(0.0, "Reading the scan")
+
+    def on_read(png: bytes) -> None:
+        place.image(png, width="stretch", alt="The uploaded scan")
+        bar.progress(0.0, "Preparing the encoder")
+
     turn = embedding_turn()
     if not turn.acquire(blocking=False):
         bar.progress(0.0, "Another scan is being embedded; yours is next")
@@ -125,7 +134,7 @@ def _embed(archive: Archive, stored: StoredSpec, files: list[Any]) -> Query:
             archive,
             stored,
             files,
-            on_read=lambda png: cast(None, shown.image(png, width="stretch", alt="The uploaded scan")),
+            on_read=on_read,
             progress=lambda done, total: cast(None, bar.progress(done / total, f"Slice {done} of {total}")),
         )
     finally:
@@ -143,6 +152,13 @@ def _pick(archive: Archive, stored: StoredSpec) -> None:
     if case is not None:
         st.query_params["case"] = str(case)
         st.rerun()
+
+
+def _examples(archive: Archive, stored: StoredSpec) -> None:
+    """A few cases from all over the archive."""
+    ids = archive.catalog.ids(stored.id)
+    st.subheader("Some of its scans", anchor=False)
+    gallery(archive, ids[:: -(-len(ids) // GALLERY)].tolist())
 
 
 def _name(record: VolumeRecord) -> str:
@@ -193,13 +209,8 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
             if st.button("Why they match", key=f"why {hit.rank}", icon=":material/grid_on:", type="tertiary"):
                 explain(archive, query, result, hit)
             if st.button("Details", key=f"details {hit.rank}", icon=":material/info:", type="tertiary"):
-                _details(archive, hit.volume_id)
+                open_case(archive, hit.volume_id)
             search_from(hit.volume_id, key=f"from {hit.rank}")
-
-
-@st.dialog("Case", width="large")
-def _details(archive: Archive, case: int) -> None:
-    show_case(archive, case)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from raptor_search.readers.scan import Scan
 from raptor_search.volume import check_shape
 
 __all__ = ["read_dicom"]
+
+BACKGROUND_MARGIN = 0.01
+"""How far below the lowest pixel padding counts as background, as a part of the pixels' range: too little to see."""
 
 
 def read_dicom(files: Sequence[Path]) -> Scan:
@@ -93,13 +97,16 @@ def _upright(stored: NDArray[np.generic], frame: Frame) -> NDArray[np.generic]:
     return (total - stored.astype(np.int64)).astype(stored.dtype)
 
 
-def _lower_padding(voxels: NDArray[np.generic], padded: NDArray[np.bool_]) -> None:
-    """Give padding the value of the lowest pixel, where it lies beyond all pixels.
+def _lower_padding(voxels: NDArray[Any], padded: NDArray[np.bool_]) -> None:
+    """Give padding the value of the lowest pixel, where it lies well beyond all pixels.
 
-    A padding value among the pixels' own (0 in a CT that holds water) is a wrong header, and left alone.
+    A padding value among the pixels' own (0 in a CT that holds water) is a wrong header, and left alone; so is one
+    right below them (0 in an MR whose darkest pixel is 1), which is the background itself.
     """
     if not padded.any() or padded.all():
         return
-    lowest, highest = voxels[~padded].min(), voxels[~padded].max()
-    if not ((voxels[padded] > lowest) & (voxels[padded] < highest)).any():
+    lowest, highest = float(voxels[~padded].min()), float(voxels[~padded].max())
+    margin = BACKGROUND_MARGIN * (highest - lowest)
+    outside = (voxels[padded] < lowest - margin) | (voxels[padded] > highest + margin)
+    if outside.all():
         voxels[padded] = lowest

@@ -9,7 +9,7 @@ from raptor_search.readers.bids import bids_session, bids_subject
 from raptor_search.readers.scan import Identity
 from raptor_search.readers.source import Source
 
-__all__ = ["Join", "Key", "join_of"]
+__all__ = ["SERIES_COLUMNS", "Join", "Key", "join_of"]
 
 FILE_COLUMNS = ("file", "filename", "path")
 SERIES_COLUMNS = ("series", "series_uid", "series_instance_uid")
@@ -40,9 +40,9 @@ class Join:
 
     @property
     def columns(self) -> frozenset[str]:
-        """Every column that finds a scan, or names a person, and so is no label."""
-        used = () if self.file or self.series else (self.session,)
-        return frozenset((*FILE_COLUMNS, *SERIES_COLUMNS, *PATIENT_COLUMNS, *filter(None, used)))
+        """Every column that finds a scan, or names the patient, and so is no label."""
+        used = () if self.file else (self.series,) if self.series else (self.session,)
+        return frozenset((*FILE_COLUMNS, *PATIENT_COLUMNS, *filter(None, used)))
 
     def row_key(self, row: dict[str, str]) -> Key | None:
         """What a row is found by; None where its cell is empty."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from raptor_search.errors import UsageError
 from raptor_search.readers.columns import TYPED_COLUMNS, column_name, is_personal
-from raptor_search.readers.joins import Join, Key, join_of
+from raptor_search.readers.joins import SERIES_COLUMNS, Join, Key, join_of
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
 
@@ -92,7 +92,8 @@ def read_table(path: Path) -> Table:
     records = _records(path)
     columns = _column_names(path, records[0][1])
     join = join_of(path, columns)
-    dropped = tuple(name for name in columns if is_personal(name) and name not in join.columns)
+    personal = {name for name in columns if is_personal(name) or name in SERIES_COLUMNS}
+    dropped = tuple(name for name in columns if name in personal and name not in join.columns)
     rows: dict[Key, Row] = {}
     for line, cells in records[1:]:
         if len(cells) != len(columns):

@@ -30,9 +30,7 @@ def traces(app: AppTest) -> dict[str, int]:
     return {trace.get("name", ""): len(trace["hovertext"]) for trace in figure["data"] if "hovertext" in trace}
 
 
-def test_without_a_map_a_button_draws_one(
-    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_map_a_button_draws_one(small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
     app = page("cohort")
     assert not app.get("plotly_chart")
     monkeypatch.setattr(Archive, "draw_map", lambda self: store_map(self, self.catalog.ids(self.spec().id).tolist()))

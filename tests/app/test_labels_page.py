@@ -98,10 +98,10 @@ def test_a_label_with_too_few_values_goes_on_by_hand(small: SmallArchive, page: 
     app = open_label(page, "quality")
     assert "quality" in app.error[0].value
     app.number_input(key="case by hand").set_value(3)
-    app.session_state["value by hand"] = "good"
+    app.selectbox(key="value by hand").select("poor")
     next(button for button in app.button if button.label == "Give this value").click().run()
     assert not app.exception
-    assert {case: record.value for case, record in decisions(small, "quality").items()} == {1: "poor", 3: "good"}
+    assert {case: record.value for case, record in decisions(small, "quality").items()} == {1: "poor", 3: "poor"}
 
 
 def test_a_given_value_is_never_overwritten_by_hand(small: SmallArchive, page: OpenPage) -> None:

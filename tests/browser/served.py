@@ -32,7 +32,9 @@ FLAGS = (
     # Whatever is asked for outside fails at once instead of leaving the machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-START_S = 60
+START_S = 120
+RAPTOR = "from indexer.cli import main; main()"
+NOTICE = "Demo: every scan is derived from one of a few real volumes."
 
 
 def find_browser() -> str | None:
@@ -43,13 +45,13 @@ def find_browser() -> str | None:
 def make_archive(folder: Path, *, sessions: int) -> DemoArchive:
     """The demo's scans, the first sessions of each subject indexed, the map drawn; `folder / "home"` is the archive."""
     demo = build_demo(folder / "demo")
-    paths = [demo.path(scan) for scan in demo.plan.archived if scan.session <= sessions]
+    paths = [demo.path(scan) for scan in demo.scans if scan.session <= sessions]
     bad = demo.root / "broken.nii.gz"
     bad.write_bytes(b"\x1f\x8b not a scan")
     home = folder / "home"
     index([*paths, bad], home=home, options=Options(encoder="efficientnet-lite0"), labels=demo.tables)
     with Archive.open(home) as archive:
-        archive.catalog.set_setting("notice", demo.notice)
+        archive.catalog.set_setting("notice", NOTICE)
         archive.draw_map()
     return demo
 
@@ -60,7 +62,7 @@ def serving(home: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "from indexer.cli import main; main()", "app", "--home", str(home), "--port", str(port)]
+    command = [sys.executable, "-c", RAPTOR, "app", "--home", str(home), "--port", str(port)]
     process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
     address = f"http://127.0.0.1:{port}"
     try:

@@ -52,7 +52,7 @@ def keep(page: Page, folder: Path | None, name: str) -> None:
 def test_an_uploaded_scan_finds_ten_cases_with_pictures_its_own_source_first(
     page: Page, address: str, demo: tuple[DemoArchive, Path], screenshots: Path | None, number: int
 ) -> None:
-    scan = [scan for scan in demo[0].plan.scans if scan.held_out][number]
+    scan = demo[0].held_out[number]
     open_page(page, address)
     upload(page, demo[0].path(scan))
     expect(hit(page, HITS)).to_be_visible()
@@ -68,7 +68,7 @@ def test_filters_narrow_the_hits_without_embedding_again(
     page: Page, address: str, demo: tuple[DemoArchive, Path]
 ) -> None:
     open_page(page, address)
-    upload(page, demo[0].held_out[0])
+    upload(page, demo[0].path(demo[0].held_out[0]))
     expect(hit(page, 1)).to_be_visible()
     page.get_by_label("Condition").fill("modality = 'PT'")
     page.get_by_label("Condition").press("Enter")
@@ -76,9 +76,7 @@ def test_filters_narrow_the_hits_without_embedding_again(
     expect(page.get_by_test_id("stProgress")).to_have_count(0)
 
 
-def test_a_hit_says_why_it_matches_and_opens_as_a_new_query(
-    page: Page, address: str, screenshots: Path | None
-) -> None:
+def test_a_hit_says_why_it_matches_and_opens_as_a_new_query(page: Page, address: str, screenshots: Path | None) -> None:
     open_page(page, address, query="?case=1")
     expect(hit(page, 1)).to_be_visible()
     hit(page, 1).get_by_role("button", name="Why they match").click()
@@ -103,7 +101,7 @@ def test_an_upload_that_is_no_scan_gives_one_sentence_and_the_session_lives_on(
         settled(page)
         assert len(alert.inner_text().strip().splitlines()) == 1
         assert "/tmp" not in alert.inner_text()
-    upload(page, demo[0].held_out[0])
+    upload(page, demo[0].path(demo[0].held_out[0]))
     expect(hit(page, HITS)).to_be_visible()
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+from pydicom import dcmread
 from scipy.ndimage import gaussian_filter
 
-from raptor_search.readers.writing import write_nifti
+from raptor_search.readers.writing import write_dicom_series, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -22,3 +23,9 @@ def write_scan(path: Path, seed: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, blob(seed), AFFINE)
     return path
+
+
+def written_series(folder: Path, *, seed: str) -> list[Path]:
+    """An axial CT series of 18 slices, 2 mm apart; its files in order of position."""
+    paths = write_dicom_series(folder, blob(5), AFFINE, modality="CT", patient_id="P1", seed=seed)
+    return sorted(paths, key=lambda path: dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])

@@ -1,7 +1,10 @@
 """The main job by the command: index, search, embed, status; and what each mistake of a user gives."""
 
+import contextlib
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from raptor_search.readers.writing import write_nifti
 from tests.indexer.command import Outcome, Raptor
-from tests.indexer.scans import AFFINE, blob, write_scan
+from tests.indexer.scans import AFFINE, blob, write_scan, written_series
 
 LITE = ("--encoder", "efficientnet-lite0")
 
@@ -129,13 +135,52 @@ def test_a_corrupt_file_among_good_ones_is_quarantined_and_counted(raptor: Rapto
 def test_a_volume_that_cannot_be_is_quarantined_by_its_code(
     raptor: Raptor, scans: Path, home: Path, name: str, voxels: np.ndarray, code: str
 ) -> None:
-    from raptor_search.readers.writing import write_nifti
-
     write_nifti(scans / f"{name}.nii.gz", voxels, AFFINE)
     report = raptor("index", scans, "--home", home, *LITE, "--json")
     assert report.status == 3
     assert [q["code"] for q in report.json["quarantined"]] == [code]
     assert report.json["added"] == 3
+
+
+def test_a_series_with_a_gap_or_of_two_slices_is_quarantined_and_says_where(
+    raptor: Raptor, scans: Path, home: Path
+) -> None:
+    written_series(scans / "gap", seed="gap")[6].unlink()
+    for file in written_series(scans / "two", seed="two")[2:]:
+        file.unlink()
+    report = raptor("index", scans, "--home", home, *LITE, "--json")
+    assert report.status == 3
+    assert report.json["added"] == 3
+    reasons = {q["code"]: q["reason"] for q in report.json["quarantined"]}
+    assert set(reasons) == {"missing-slice", "too-few-slices"}
+    assert "4 mm after slice 6, expected 2 mm" in reasons["missing-slice"]
+
+
+def test_embed_names_its_files_after_the_volumes(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
+    official = Path(__file__).parents[1] / "data" / "official" / "medmnist_style.npz"
+    same_name = write_scan(scans / "sub-01" / "scan0.nii.gz", 8)
+    out = tmp_path / "out"
+    assert raptor("embed", official, scans / "sub-00", same_name, "--out", out, *LITE).status == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "spec.json",
+        "sub-00_scan0.npy",
+        "sub-01_scan0.npy",
+        "train_0.npy",
+        "train_1.npy",
+    ]
+
+
+def test_labels_given_after_indexing_reach_the_scans_without_embedding_them_again(
+    raptor: Raptor, scans: Path, home: Path, tmp_path: Path
+) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    table = tmp_path / "labels.csv"
+    table.write_text("file,finding\nscan0.nii.gz,nodule\nscan1.nii.gz,clear\nabsent.nii.gz,clear\n")
+    report = raptor("index", scans, "--home", home, "--labels", table, "--json").json
+    assert (report["added"], report["present"], report["unmatched"]) == (0, 3, {"labels.csv": 1})
+    query = scans / "sub-02" / "scan2.nii.gz"
+    hits = raptor("search", query, "--home", home, "--where", "finding = 'nodule'", "--json").json["hits"]
+    assert [Path(hit["source"]).name for hit in hits] == ["scan0.nii.gz"]
 
 
 def test_paths_without_a_scan_are_one_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
@@ -179,9 +224,6 @@ def test_another_key_is_refused(
 
 
 def test_weights_of_another_model_are_refused(raptor: Raptor, scans: Path, home: Path, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
     wrong = tmp_path / "wrong.safetensors"
     save_file({"weight": torch.zeros(3)}, wrong)
     one_line(
@@ -206,9 +248,7 @@ def test_searching_without_an_archive_or_a_scan_says_what_to_run(raptor: Raptor,
 
 
 def test_the_official_preset_is_refused_on_dicom_and_nrrd(raptor: Raptor, scans: Path, home: Path) -> None:
-    from raptor_search.readers.writing import write_dicom_series
-
-    write_dicom_series(scans / "series", blob(5), AFFINE, modality="CT", patient_id="P1", seed=1)
+    written_series(scans / "series", seed="1")
     one_line(
         raptor("index", scans, "--home", home, "--encoder", "vits14-packaged", "--preset", "official"),
         "official",
@@ -216,15 +256,40 @@ def test_the_official_preset_is_refused_on_dicom_and_nrrd(raptor: Raptor, scans:
     )
 
 
-@pytest.mark.parametrize("seconds", [1.5, 3.0, 4.5, 6.0])
+def test_an_interrupted_run_publishes_what_it_has(raptor: Raptor, scans: Path, home: Path) -> None:
+    for seed in range(3, 9):
+        write_scan(scans / f"scan{seed}.nii.gz", seed)
+    process = started(scans, home)
+    while process.poll() is None and embedded(home) < 1:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    spec = raptor("status", "--home", home, "--json").json["specs"][0]
+    assert 1 <= spec["embedded"] < 9
+    assert spec["index_version"] == 1
+
+
+def started(scans: Path, home: Path) -> subprocess.Popen[bytes]:
+    """The command indexing, in a process of its own."""
+    code = "from indexer.cli import main; main()"
+    words = ["index", str(scans), "--home", str(home), *LITE]
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def embedded(home: Path) -> int:
+    """Embeddings committed so far; 0 before there are tables."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{home / 'catalog.db'}?mode=ro", uri=True)) as catalog:
+            return int(catalog.execute("select count(*) from embedding").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.0, 4.5])
 def test_a_killed_run_goes_on_with_exact_counts(raptor: Raptor, scans: Path, home: Path, seconds: float) -> None:
     for seed in range(3, 6):
         write_scan(scans / f"scan{seed}.nii.gz", seed)
-    code = "from indexer.cli import main; main()"
-    words = ["index", str(scans), "--home", str(home), *LITE]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = started(scans, home)
     time.sleep(seconds)
     process.kill()
     process.wait()

@@ -157,6 +157,19 @@ def test_a_padding_value_among_the_pixels_own_is_left_alone(
     np.testing.assert_array_equal(read_dicom(files).volume.voxels, voxels)
 
 
+def test_padding_right_below_the_darkest_pixel_is_background_and_stays(
+    tmp_path: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
+) -> None:
+    positive = voxels + 1001
+    positive[0] = 0
+    files = write_dicom_series(tmp_path, positive, affine, modality="MR", patient_id="p", seed="s")
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.add_new("PixelPaddingValue", "US", 0)
+        dataset.save_as(file)
+    np.testing.assert_array_equal(read_dicom(files).volume.voxels, positive)
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_lossless_compression_changes_nothing(
     tmp_path: Path, draw: Callable[..., NDArray[np.int16]], affine: NDArray[np.float64], syntax: str

@@ -189,7 +189,7 @@ def test_columns_that_only_resemble_them_are_kept(tmp_path: Path, column: str) -
 def test_a_session_that_finds_no_scan_is_a_label_and_a_series_never(tmp_path: Path) -> None:
     rows = table(tmp_path, "file,session,series,session_id\na.nii,baseline,1.2.3,s1\n")
     assert labels(nifti(tmp_path / "a.nii"), scan(), rows) == {"session": "baseline"}
-    assert rows.dropped == ("session_id",)
+    assert rows.dropped == ("series", "session_id")
 
 
 def test_rows_that_met_no_scan_are_known_by_their_lines(tmp_path: Path) -> None:

@@ -127,9 +127,7 @@ def test_a_damaged_last_slice_is_not_left_out_in_silence(tmp_path: Path, series:
 # Attacks
 
 
-@pytest.mark.parametrize(
-    "name", ["../../evil.dcm", "/tmp/raptor-evil.dcm", "a/../../../evil.dcm", "..\\evil.dcm", "C:\\e"]
-)
+@pytest.mark.parametrize("name", ["../../evil.dcm", "/raptor-evil.dcm", "a/../../../evil.dcm", "..\\evil.dcm", "C:\\e"])
 def test_no_name_in_a_zip_leads_out_of_the_folder(
     tmp_path: Path, temporary: Path, series: list[Path], voxels: NDArray[np.int16], name: str
 ) -> None:
@@ -140,7 +138,7 @@ def test_no_name_in_a_zip_leads_out_of_the_folder(
     _, scan = read_file(path)
     np.testing.assert_array_equal(scan.volume.voxels, voxels)
     assert sorted(tmp_path.rglob("*")) == before
-    assert not Path("/tmp/raptor-evil.dcm").exists()
+    assert not Path("/raptor-evil.dcm").exists()
 
 
 def test_a_link_in_a_zip_is_not_followed(

@@ -1,0 +1,79 @@
+"""Encoders by name: what is offered, which layers and devices are taken, what spec they give."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from raptor_search.encoders import ENCODERS, load_encoder, spec_for
+from raptor_search.errors import SpecError, UsageError, WeightsError
+from raptor_search.specs import PRESETS
+from tests.phantoms import Cells
+
+ABSENT = Path("absent.safetensors")
+
+
+def test_the_encoders_in_the_order_offered() -> None:
+    assert list(ENCODERS) == [
+        "dinov2-small",
+        "dinov2-base",
+        "dinov2-large",
+        "dinov2-giant",
+        "vits14-packaged",
+        "efficientnet-lite0",
+    ]
+    assert all(name == card.name for name, card in ENCODERS.items())
+
+
+def test_dinov2_is_pinned_to_commits_and_the_packaged_ones_to_files() -> None:
+    for name, card in ENCODERS.items():
+        assert card.revision
+        if name.startswith("dinov2"):
+            assert len(card.revision) == 40
+        else:
+            assert card.weights_sha256
+            assert len(card.weights_sha256) == 64
+
+
+def test_an_unknown_encoder_or_device_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--encoder resnet: expected one of dinov2-small, "):
+        load_encoder("resnet")
+    for device in ("abacus", "mps"):
+        with pytest.raises(UsageError, match=f"--device {device}: expected cpu, cuda"):
+            load_encoder("dinov2-small", weights=ABSENT, device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a CUDA device")
+def test_cuda_where_there_is_none_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no CUDA device here; expected `--device cpu`"):
+        load_encoder("dinov2-small", weights=ABSENT, device="cuda")
+
+
+@pytest.mark.parametrize("layer", ["0", "13", "-1", "nine", "1.5"])
+def test_a_layer_that_is_not_there_is_a_spec_error(layer: str) -> None:
+    with pytest.raises(SpecError, match=f"--layer {layer}: dinov2-small has 12 blocks; expected 1 to 12 or last"):
+        load_encoder("dinov2-small", layer=layer, weights=ABSENT)
+
+
+def test_the_cnn_offers_its_last_layer_only() -> None:
+    with pytest.raises(SpecError, match="efficientnet-lite0 offers only its last layer"):
+        load_encoder("efficientnet-lite0", layer="3")
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_weights_that_do_not_exist_are_named(name: str) -> None:
+    with pytest.raises(WeightsError, match=f"{name}: .*absent.safetensors"):
+        load_encoder(name, weights=ABSENT)
+
+
+def test_a_spec_holds_what_the_encoder_is() -> None:
+    spec = spec_for(Cells(), "full", components=7, seed=3)
+    assert (spec.encoder, spec.layer, spec.weights_sha256, spec.grid) == ("cells", "last", "c0ffee", (4, 4))
+    assert (spec.components_drawn, spec.components_kept, spec.seed) == (7, 7, 3)
+    assert spec.recipe == PRESETS["full"]
+    assert spec == spec_for(Cells(), PRESETS["full"], components=7, seed=3)
+
+
+def test_an_unknown_preset_is_a_spec_error() -> None:
+    with pytest.raises(SpecError, match="--preset best: expected one of official, paper, full, default"):
+        spec_for(Cells(), "best")
