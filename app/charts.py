@@ -123,7 +123,7 @@ def bars(counts: Mapping[str, int]) -> Figure:
     )
     figure.update_xaxes(visible=False, rangemode="tozero")
     figure.update_yaxes(type="category", ticksuffix="  ", autorange="reversed")
-    figure.update_layout(height=90 + 30 * len(names), margin={"l": 0, "r": 36, "t": 4, "b": 4}, bargap=0.3)
+    figure.update_layout(height=10 + 32 * len(names), margin={"l": 0, "r": 36, "t": 0, "b": 0}, bargap=0.35)
     return figure
 
 
@@ -143,8 +143,8 @@ def confusion(classes: Sequence[str], matrix: Int[np.ndarray, "c c"]) -> Figure:
             hovertemplate="is %{y}, taken for %{x}: %{z}<extra></extra>",
         )
     )
-    figure.update_xaxes(title="taken for", type="category", side="bottom", showgrid=False)
-    figure.update_yaxes(title="is", type="category", autorange="reversed", showgrid=False)
+    figure.update_xaxes(title="answer", type="category", side="bottom", showgrid=False)
+    figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
     figure.update_layout(height=160 + 44 * len(names), margin={"l": 0, "r": 0, "t": 8, "b": 0})
     return figure
 

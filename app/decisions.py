@@ -58,9 +58,9 @@ def decided(archive: Archive, label: str) -> None:
 
 def _decision(archive: Archive, label: str, record: LabelRecord) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        sure = f" at {record.confidence:.0%}" if record.confidence is not None else ""
+        how = f"{record.origin} at {record.confidence:.0%}" if record.confidence is not None else "given by hand"
         st.markdown(
-            f"Case {record.volume_id}: **{literal(record.value)}** {record.origin}{sure} "
+            f"Case {record.volume_id}: **{literal(record.value)}** {how} "
             f"by {literal(record.author or 'unknown')}, {when(record.changed_at)}",
             width="content",
         )

@@ -27,12 +27,14 @@ class Facets:
         columns: typed columns: how many scans have each value; those without any value are absent.
         labels: the same for labels of at most `MAX_VALUES` values.
         ages: youngest and oldest in years, or None where no age is known.
+        scans: how many scans there are.
         patients: how many patients are known.
     """
 
     columns: dict[str, dict[str, int]]
     labels: dict[str, dict[str, int]]
     ages: tuple[float, float] | None
+    scans: int
     patients: int
 
 
@@ -59,6 +61,7 @@ def _facets(_archive: Archive, spec_id: int, identity: tuple[int, int] | None, h
         columns={name: counts for name, counts in columns.items() if counts},
         labels={name: counts for name, counts in labels.items() if len(counts) <= MAX_VALUES},
         ages=(min(ages), max(ages)) if ages else None,
+        scans=len(ids),
         patients=len({key for key in catalog.patient_keys(ids) if key is not None}),
     )
 

@@ -1,6 +1,7 @@
 """What the page says where there is no archive to show, or none that can be opened."""
 
 import shlex
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -10,12 +11,19 @@ from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
 from raptor_search.errors import RaptorError
 
-__all__ = ["how_to_begin", "say", "spec_or_guide"]
+__all__ = ["how_to_begin", "remarks", "say", "spec_or_guide"]
 
 
 def say(error: RaptorError) -> None:
     """An error as one sentence."""
     st.error(literal(error.message), icon=":material/error:")
+
+
+def remarks(notes: Iterable[str]) -> None:
+    """What a reader of figures must know, a line each."""
+    lines = [f":material/info: {literal(note)}" for note in notes]
+    if lines:
+        st.caption("  \n".join(lines))
 
 
 def how_to_begin() -> None:

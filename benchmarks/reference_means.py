@@ -2,8 +2,7 @@
 
     python benchmarks/reference_means.py [ENCODER...]
 
-Scores are centred on these while an archive has fewer than 30 volumes. One volume counts once: smoothed copies of
-another are left out.
+Scores are centred on these while an archive has fewer than 30 volumes.
 """
 
 import sys
@@ -23,7 +22,7 @@ FOLDER = Path(__file__).parents[1] / "raptor_search" / "encoders" / "reference_m
 
 
 def main(names: list[str]) -> None:
-    volumes = {source.name: load(source) for source in SOURCES if source.origin == source.name}
+    volumes = {source.name: load(source) for source in SOURCES}
     FOLDER.mkdir(exist_ok=True)
     print(f"{'encoder':20} {'volumes':>7} {'CPU-s a volume':>14} {'bytes':>9}")
     for name in names:
@@ -32,7 +31,7 @@ def main(names: list[str]) -> None:
         start = time.process_time()
         means = [token_means(volume, encoder, spec.recipe)[0] for volume in volumes.values()]
         seconds = (time.process_time() - start) / len(means)
-        content = pack_reference(np.mean(means, axis=0, dtype=np.float64), spec, list(volumes))
+        content = pack_reference(np.stack(means).mean(axis=0, dtype=np.float64), spec, list(volumes))
         (FOLDER / f"{name}.npz").write_bytes(content)
         print(f"{name:20} {len(means):7} {seconds:14.2f} {len(content):9}")
 

@@ -22,6 +22,7 @@ as given; it says how much the random derivation alone could move the figure.
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -199,7 +200,7 @@ def vectors_of(
         if not file.is_file():
             print(f"  {key}: {number} of {len(scans)}", flush=True)
             file.parent.mkdir(parents=True, exist_ok=True)
-            written = file.with_suffix(".new")
+            written = file.with_suffix(f".{os.getpid()}")
             with written.open("wb") as stream:
                 np.save(stream, embedder(read.volume))
             written.replace(file)

@@ -181,9 +181,12 @@ class _Run:
             raise UsageError("no PATH given: name the files or folders to index")
         stored = self.catalog.default_spec()
         known = self.catalog.locators(self.catalog.ids(stored.id)) if stored else []
-        # A member of a file or folder stands after the last "#", unless the path itself has one.
-        places = ((Path(uri), Path(uri.rpartition("#")[0])) for uri in known if uri)
-        return sorted({next(p for p in place if p.exists()) for place in places if any(p.exists() for p in place)})
+        paths = set()
+        for uri in filter(None, known):
+            # The member of a file or folder stands after the last "#", unless the path itself has one.
+            whole, holder = Path(uri), Path(uri.rpartition("#")[0])
+            paths.add(whole if whole.exists() else holder)
+        return sorted(path for path in paths if path.exists())
 
     def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec) -> None:
         loader = Loader(self.archive, stored, self.tables, refresh=self._tables_changed())

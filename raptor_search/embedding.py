@@ -36,7 +36,10 @@ CORES = torch.get_num_threads()
 
 WORKERS = min(CORES, 8)
 """Batches encoded at once on a CPU. Batches side by side, one core each, never wait for each other, where threads that
-share every operation spin at its end and lose most of a busy machine; and a batch's bits depend on no thread count."""
+share every operation spin at its end and lose most of a busy machine; and the bits depend on no number of workers."""
+
+THREADS = CORES // WORKERS
+"""Threads of one operation: 1, but on machines with more cores than there are batches to fill them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +171,7 @@ def token_means(
     sums: Tensor | None = None
     # TF32 and autotuned kernels would move the numbers on a GPU from run to run; on a CPU this changes nothing.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact, _threads(CORES // WORKERS):
+    with torch.inference_mode(), exact, _threads(THREADS):
         batch_size = BATCH[encoder.device.type]
         batches = slice_batches(volume, rule, recipe, batch_size=batch_size, device=encoder.device)
         for counts, tokens in _encoded(encoder, batches):
@@ -189,8 +192,7 @@ def _encoded(encoder: Encoder, batches: Iterator[SliceBatch]) -> Iterator[tuple[
         for batch in batches:
             yield batch.counts, encoder.encode(batch.slices)
         return
-    threads = CORES // WORKERS
-    with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(THREADS,)) as pool:
         waiting: deque[tuple[Tensor, Future[Tensor]]] = deque()
         for batch in batches:
             waiting.append((batch.counts, pool.submit(encoder.encode, batch.slices)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from raptor_search.embedding import Embedding, embed, token_means
-from raptor_search.encoders import spec_for
+from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule, choose_rule
 from raptor_search.projection import gaussian_matrix
@@ -95,6 +95,19 @@ def test_the_same_scan_gives_the_same_bits_twice_and_from_another_thread() -> No
     others.append(embed(scan, encoder, spec))
     assert all(other.stored.tobytes() == first.stored.tobytes() for other in others)
     assert all(np.array_equal(other.values, first.values) for other in others)
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "vits14-packaged"])
+def test_real_encoders_give_the_same_bits_twice_and_with_any_number_of_workers(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_encoder(name)
+    spec = spec_for(encoder, dataclasses.replace(SMALL, slices_per_plane=3))
+    first, again = embed(volume(), encoder, spec), embed(volume(), encoder, spec)
+    monkeypatch.setattr("raptor_search.embedding.WORKERS", 3)
+    other = embed(volume(), encoder, spec)
+    assert first.stored.tobytes() == again.stored.tobytes() == other.stored.tobytes()
+    assert first.values.std() > 0
 
 
 def test_torch_keeps_its_threads_also_after_a_failure() -> None:

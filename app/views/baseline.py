@@ -3,10 +3,10 @@
 import streamlit as st
 
 from app.charts import confusion
-from app.guidance import say, spec_or_guide
+from app.facets import facets
+from app.guidance import remarks, say, spec_or_guide
 from app.session import open_archive
-from app.words import count, literal
-from raptor_search.archive import Archive
+from app.words import column_name, count, literal
 from raptor_search.errors import QueryError
 from raptor_search.evaluation import Baseline, Figure
 from raptor_search.labelling import baseline
@@ -18,16 +18,23 @@ def show() -> None:
     """Draw the page."""
     archive = open_archive()
     st.title("kNN baseline", anchor=False)
-    if spec_or_guide(archive) is None:
+    stored = spec_or_guide(archive)
+    if stored is None:
         return
     st.write(
         "How well do similar scans tell a label? Each labelled scan is answered by the votes of its nearest labelled "
         "scans of *other* patients, and the answers are counted."
     )
-    names = _judgeable(archive)
-    label = st.selectbox("Label", names, key="baseline label", persist_state="session", width=320)
+    known = facets(archive, stored)
+    names = [name for name, counts in (known.columns | known.labels).items() if len(counts) > 1]
+    label = st.selectbox(
+        "Label", names, format_func=column_name, key="baseline label", persist_state="session", width=320
+    )
     if label is None:
-        st.info("No scan has a label yet. Give some with `raptor index PATH --labels FILE`, or on the page Labels.")
+        st.info(
+            "No label has two values to tell apart yet. Give some with `raptor index PATH --labels FILE`, "
+            "or on the page Labels."
+        )
         return
     try:
         with st.spinner("Every labelled scan is answered by the others"):
@@ -39,10 +46,6 @@ def show() -> None:
     _details(result)
 
 
-def _judgeable(archive: Archive) -> list[str]:
-    return [*archive.catalog.label_names(), "modality", "body_part", "sex"]
-
-
 def _figures(result: Baseline) -> None:
     for column, figure in zip(st.columns(3), result.figures, strict=True):
         with column, st.container(border=True):
@@ -52,8 +55,7 @@ def _figures(result: Baseline) -> None:
         "In brackets the 95% interval, from drawing patients with replacement. "
         f"The majority baseline always answers {literal(result.majority_class)}, the commonest class."
     )
-    for note in result.notes:
-        st.caption(f":material/info: {literal(note)}")
+    remarks(result.notes)
 
 
 def _figure(figure: Figure) -> None:

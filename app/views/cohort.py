@@ -33,7 +33,7 @@ def show() -> None:
     if drawn is None:
         return
     left, right = st.columns([3, 2], gap="large")
-    with left:
+    with left, st.container(border=True):
         clicked = _map(archive, drawn)
     with right:
         if clicked is None:

@@ -7,7 +7,8 @@ import streamlit as st
 
 from app.cards import alt_text, facts_line, picture
 from app.decisions import accept_all, by_hand, decide_one, decided
-from app.guidance import say, spec_or_guide
+from app.facets import Facets, facets
+from app.guidance import remarks, say, spec_or_guide
 from app.session import open_archive
 from app.words import count, literal
 from raptor_search.archive import Archive
@@ -29,9 +30,11 @@ def show() -> None:
     if stored is None:
         return
     st.write("Scans that are alike often share a label. The labelled ones propose a value for the others; you decide.")
+    names = archive.catalog.label_names()
     label = st.selectbox(
         "Label",
-        archive.catalog.label_names(),
+        names,
+        index=_first_open(names, facets(archive, stored)),
         accept_new_options=True,
         placeholder="Choose a label, or type a new name",
         key="label",
@@ -52,6 +55,12 @@ def show() -> None:
         decided(archive, label)
     with hand:
         by_hand(archive, stored, label)
+
+
+def _first_open(names: Sequence[str], known: Facets) -> int | None:
+    """Where to begin: a label of several values that some scan lacks."""
+    counts = (known.labels.get(name, {}) for name in names)
+    return next((row for row, some in enumerate(counts) if len(some) > 1 and sum(some.values()) < known.scans), None)
 
 
 def _proposals(archive: Archive, stored: StoredSpec, label: str) -> LabelProposals | QueryError:
@@ -92,7 +101,7 @@ def _review(archive: Archive, label: str, found: LabelProposals) -> None:
 
 
 def _overview(found: LabelProposals, open_: Sequence[LabelProposal], unsure: Sequence[LabelProposal]) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         st.metric("Scans with a value", f"{found.labelled:,}", width="content")
         st.metric("To review", f"{len(open_):,}", width="content")
         st.metric("Nothing proposed", f"{len(unsure):,}", width="content")
@@ -104,13 +113,7 @@ def _overview(found: LabelProposals, open_: Sequence[LabelProposal], unsure: Seq
         )
     if found.confidence_kind == "calibrated":
         st.caption("Confidence: how often such a proposal was right for patients whose label is known.")
-    else:
-        st.caption(
-            "Confidence: the share of the neighbours' votes. "
-            "Too few patients are labelled to say how often that is right."
-        )
-    for note in found.notes:
-        st.caption(f":material/info: {literal(note)}")
+    remarks(found.notes)
 
 
 def _narrow(

@@ -8,7 +8,7 @@ from app.cards import alt_text, chips, facts_line, head, picture
 from app.case import gallery, open_case, search_from
 from app.facets import facets
 from app.filters import Asked, ask
-from app.guidance import say, spec_or_guide
+from app.guidance import remarks, say, spec_or_guide
 from app.matching import explain
 from app.querying import Query, answer, of_case, of_files
 from app.session import embedding_turn, open_archive
@@ -181,8 +181,7 @@ def _query_card(query: Query, result: SearchResult, *, other_patients_of_nobody:
         f"{CENTRED_ON[result.centring]}. Index version {result.index_version or 'none'}."
     )
     unknown = ["the query names no patient, so that none could be left out"] if other_patients_of_nobody else []
-    for note in (*result.notes, *unknown):
-        st.caption(f":material/info: {literal(note)}")
+    remarks((*result.notes, *unknown))
 
 
 def _hits(archive: Archive, query: Query, result: SearchResult) -> None:

