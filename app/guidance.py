@@ -14,9 +14,9 @@ from raptor_search.errors import RaptorError
 __all__ = ["how_to_begin", "remarks", "say", "spec_or_guide"]
 
 
-def say(error: RaptorError) -> None:
+def say(error: RaptorError | str) -> None:
     """An error as one sentence."""
-    st.error(literal(error.message), icon=":material/error:")
+    st.error(literal(error.message if isinstance(error, RaptorError) else error), icon=":material/error:")
 
 
 def remarks(notes: Iterable[str]) -> None:

@@ -56,4 +56,7 @@ def embedding_turn() -> threading.Lock:
 
 def author() -> str:
     """Who changes labels: the account that runs the page, as there is no login on the loopback address."""
-    return getpass.getuser()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return f"uid {os.getuid()}"

@@ -1,5 +1,6 @@
 """Search: upload a scan or pick one of the archive, and see the scans most like it."""
 
+import re
 from typing import Any, cast
 
 import streamlit as st
@@ -12,10 +13,11 @@ from app.guidance import remarks, say, spec_or_guide
 from app.matching import explain
 from app.querying import Query, answer, of_case, of_files
 from app.session import embedding_turn, open_archive
+from app.uploads import title
 from app.words import count, literal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec, VolumeRecord
-from raptor_search.errors import QueryError, RaptorError
+from raptor_search.errors import QueryError, RaptorError, ReadError
 from raptor_search.search import Hit, SearchResult
 
 __all__ = ["show"]
@@ -24,6 +26,8 @@ __all__ = ["show"]
 LISTED_CASES = 2_000
 
 GALLERY = 3
+
+_CASE = re.compile("[0-9]{1,18}")
 
 CENTRED_ON = {
     "archive": "centred on the mean of this archive",
@@ -42,8 +46,9 @@ def show() -> None:
     st.title("Find similar scans", anchor=False)
     query = _current(archive, stored)
     if query is None:
-        query = _choose(archive, stored)
-    if query is None or asked is None:
+        _choose(archive, stored)
+        return
+    if asked is None:
         return
     try:
         result = answer(archive, stored, query, asked)
@@ -65,9 +70,9 @@ def _filters(archive: Archive, stored: StoredSpec) -> Asked | None:
 
 def _current(archive: Archive, stored: StoredSpec) -> Query | None:
     """The query in hand: the case that the address names, else the upload that this session embedded."""
-    case = st.query_params.get("case")
+    case = st.query_params.get("case", "")
     try:
-        if case is not None and case.isdecimal():
+        if _CASE.fullmatch(case):
             return of_case(archive, stored, int(case))
     except RaptorError as error:
         say(error)
@@ -81,21 +86,19 @@ def _forget_query() -> None:
     st.session_state.pop("uploaded", None)
 
 
-def _choose(archive: Archive, stored: StoredSpec) -> Query | None:
-    """The two ways to begin; gives the query once an upload is embedded."""
+def _choose(archive: Archive, stored: StoredSpec) -> None:
+    """The two ways to begin."""
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, height="stretch"):
         st.subheader("Upload a scan", anchor=False)
-        query = _upload(archive, stored)
+        _upload(archive, stored)
     with right, st.container(border=True, height="stretch"):
         st.subheader("Or start from a scan of the archive", anchor=False)
         _pick(archive, stored)
-    if query is None:
-        _examples(archive, stored)
-    return query
+    _examples(archive, stored)
 
 
-def _upload(archive: Archive, stored: StoredSpec) -> Query | None:
+def _upload(archive: Archive, stored: StoredSpec) -> None:
     round_ = st.session_state.setdefault("upload round", 0)
     files = st.file_uploader(
         "NIfTI, NRRD, a zip of one DICOM series, or all files of one series",
@@ -106,12 +109,14 @@ def _upload(archive: Archive, stored: StoredSpec) -> Query | None:
     if not files:
         if failed := st.session_state.get("upload error"):
             say(failed)
-        return None
+        return
     st.session_state.pop("upload error", None)
     try:
         st.session_state["uploaded"] = _embed(archive, stored, cast("list[Any]", files))
+    except ReadError as error:
+        st.session_state["upload error"] = f"{title(files)}: {error.message}"
     except RaptorError as error:
-        st.session_state["upload error"] = error
+        st.session_state["upload error"] = error.message
     # A new uploader: the browser's bytes are given back, and another scan may follow.
     st.session_state["upload round"] = round_ + 1
     st.rerun()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.words import literal
 from raptor_search.archive import Archive
 from raptor_search.embedding import embed
 from tests.app.archive import CANARY, SmallArchive
@@ -132,7 +133,7 @@ def test_a_filter_that_nothing_passes_says_so(small: SmallArchive, page: OpenPag
         ("empty.nii.gz", b""),
         ("cut.nii.gz", b"\x1f\x8b\x08\x00"),
         ("cut.zip", b"PK\x03\x04 and no more"),
-        ("<b>x</b>.dcm", b"\0" * 128 + b"DICM" + b"\xff" * 64),
+        ("<b>x.dcm", b"\0" * 128 + b"DICM" + b"\xff" * 64),
     ],
 )
 def test_an_upload_that_is_no_scan_is_one_sentence_and_the_session_lives_on(
@@ -144,6 +145,7 @@ def test_an_upload_that_is_no_scan_is_one_sentence_and_the_session_lives_on(
     assert not app.exception
     (error,) = app.error
     assert "\n" not in error.value
+    assert literal(name) in error.value
     assert "raptor-upload-" not in error.value
     assert left_behind() == []
     assert len(hits(upload(app, small.scan))) == 10
@@ -162,6 +164,13 @@ def test_a_link_to_a_case_that_is_not_there_is_one_sentence(small: SmallArchive,
     app = page(case="4711")
     assert not app.exception
     assert "4711" in app.error[0].value
+    assert app.file_uploader
+
+
+@pytest.mark.parametrize("case", ["", "x", "-1", "9" * 40, "1 OR 1=1"])
+def test_a_link_to_no_case_at_all_opens_the_start(small: SmallArchive, page: OpenPage, case: str) -> None:
+    app = page(case=case)
+    assert not app.exception
     assert app.file_uploader
 
 

@@ -13,12 +13,6 @@ from tests.browser.served import FLAGS, Watch, find_browser, make_archive, servi
 VIEWPORT = {"width": 1440, "height": 1000}
 TIMEOUT_MS = 90_000
 
-SESSIONS = (1, 5)
-"""Sessions of each subject that are indexed: enough to find a subject by, and quick; the fifth has DICOM series."""
-
-ALL_SESSIONS = range(1, 6)
-"""For the screenshots that the documentation shows."""
-
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path | None:
@@ -46,7 +40,7 @@ def demo(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAPTOR_KEY_FILE", str(folder / "archive.key"))
         patch.delenv("RAPTOR_DATABASE_URL", raising=False)
-        yield make_archive(folder, sessions=ALL_SESSIONS if screenshots else SESSIONS), folder / "home"
+        yield make_archive(folder, whole=screenshots is not None), folder / "home"
 
 
 @pytest.fixture(scope="session")

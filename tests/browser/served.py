@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,10 +42,13 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def make_archive(folder: Path, *, sessions: Collection[int]) -> DemoArchive:
-    """The demo's scans, some sessions of each subject indexed, the map drawn; `folder / "home"` is the archive."""
+def make_archive(folder: Path, *, whole: bool) -> DemoArchive:
+    """The demo's scans in the archive `folder / "home"`, with its map and one broken file.
+
+    Unless the whole is asked for, only each subject's first two scans and DICOM series: enough to find it by.
+    """
     demo = build_demo(folder / "demo")
-    paths = [demo.path(scan) for scan in demo.scans if scan.session in sessions]
+    paths = [demo.path(scan) for scan in demo.scans if whole or scan.session < 3 or scan.kind == "dicom"]
     bad = demo.root / "broken.nii.gz"
     bad.write_bytes(b"\x1f\x8b not a scan")
     home = folder / "home"

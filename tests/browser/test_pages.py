@@ -81,8 +81,8 @@ def test_filters_narrow_the_hits_without_embedding_again(
     open_page(page, address)
     upload(page, demo[0].path(demo[0].held_out[0]))
     expect(hit(page, 1)).to_be_visible()
-    page.get_by_label("Condition").fill("modality = 'PT'")
-    page.get_by_label("Condition").press("Enter")
+    page.get_by_role("textbox", name="Condition").fill("modality = 'PT'")
+    page.get_by_role("textbox", name="Condition").press("Enter")
     expect(hit(page, 1)).to_contain_text("PT")
     expect(page.get_by_test_id("stProgress")).to_have_count(0)
 
@@ -107,11 +107,12 @@ def test_an_upload_that_is_no_scan_gives_one_sentence_and_the_session_lives_on(
     open_page(page, address)
     for name, content in {"notes.txt": b"a letter", "empty.nii.gz": b"", "cut.nii.gz": b"\x1f\x8b\x08"}.items():
         upload(page, {"name": name, "mimeType": "application/octet-stream", "buffer": content})
-        alert = page.get_by_test_id("stAlert")
-        expect(alert).to_have_count(1)
+        alert = page.get_by_test_id("stAlert").get_by_test_id("stMarkdownContainer")
+        expect(alert).to_contain_text(name)
         settled(page)
+        expect(alert).to_have_count(1)
         assert len(alert.inner_text().strip().splitlines()) == 1
-        assert "/tmp" not in alert.inner_text()
+        assert "raptor-upload-" not in alert.inner_text()
     upload(page, demo[0].path(demo[0].held_out[0]))
     expect(hit(page, HITS)).to_be_visible()
 
