@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/raptor demo $(ARGS)
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "not browser" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
 
 test-browser: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m browser

@@ -135,6 +135,7 @@ def confusion(classes: Sequence[str], matrix: Int[np.ndarray, "c c"]) -> Figure:
             z=matrix,
             x=names,
             y=names,
+            zmin=0,
             colorscale=SEQUENCE,
             showscale=False,
             texttemplate="%{z}",

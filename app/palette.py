@@ -12,7 +12,7 @@ __all__ = ["ACCENT", "MISSING", "NUMBERS", "OTHER", "SEQUENCE", "SIGNED", "Mark"
 
 ACCENT = "#0b6e8f"
 NUMBERS = "Cividis"
-SEQUENCE = ((0.0, "rgba(11,110,143,0.04)"), (1.0, "rgba(11,110,143,0.92)"))
+SEQUENCE = ((0.0, "#e9f1f5"), (1.0, "#0b6e8f"))
 SIGNED = (
     (0.0, "rgba(0,114,178,0.85)"),
     (0.35, "rgba(86,180,233,0.30)"),

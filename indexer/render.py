@@ -44,7 +44,7 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
         out.print(text, soft_wrap=True, highlight=False, markup=False)
 
     if done.skipped:
-        say("Left out, no scans: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
+        say("Left out: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
     for name, rows in done.unmatched.items():
         if rows:
             say(f"{name}: {rows} rows met no scan")
@@ -61,13 +61,10 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
 
 
 def hits(out: Console, result: SearchResult, notice: str | None) -> None:
-    """Hits as a table, with what the scores mean."""
-    table = Table(title=f"{len(result.hits)} most similar scans", title_justify="left")
-    for name in ("#", "score", "modality", "patient", "labels", "source"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("#", "score") else "left")
+    """Hits, two lines each so that a path can be copied whole, with what the scores mean."""
     for hit in result.hits:
-        table.add_row(*map(escape, _hit_cells(hit)))
-    out.print(table)
+        out.print(_hit_line(hit), soft_wrap=True, highlight=False, markup=False, style="bold")
+        out.print(f"              {hit.source}", soft_wrap=True, highlight=False, markup=False)
     answer = "exact" if result.exact else "approximate"
     out.print(
         f"Cosine score, centring: {result.centring}. {answer} answer; index version {result.index_version}, "
@@ -80,18 +77,12 @@ def hits(out: Console, result: SearchResult, notice: str | None) -> None:
         out.print(note, style="yellow", soft_wrap=True, highlight=False, markup=False)
 
 
-def _hit_cells(hit: Hit) -> tuple[str, ...]:
+def _hit_line(hit: Hit) -> str:
     metadata = hit.metadata
-    labels = ", ".join(f"{k}={v}" for k, v in metadata["labels"].items())
+    labels = ", ".join(f"{name}={value}" for name, value in metadata["labels"].items())
+    facts = [str(metadata["modality"] or "-"), str(metadata["patient"] or "-"), labels]
     mark = " (same bytes)" if hit.duplicate else ""
-    return (
-        str(hit.rank),
-        f"{hit.score:.3f}",
-        str(metadata["modality"] or "-"),
-        str(metadata["patient"] or "-"),
-        labels or "-",
-        hit.source + mark,
-    )
+    return f"{hit.rank:4}  {hit.score:6.3f}  " + "  ".join(fact for fact in facts if fact) + mark
 
 
 def status(out: Console, facts: ArchiveStatus) -> None:

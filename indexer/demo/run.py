@@ -48,6 +48,6 @@ def run_demo(home: Path, *, seed: int, out: Console, err: Console) -> DemoArchiv
 
 def _notice(sources: int) -> str:
     return (
-        f"Demo: every scan is derived (turned, scaled, bent, with noise) from one of {sources} real volumes; ages, sexes "
-        "and sites are simulated. It shows how the program works, not how accurate it is."
+        f"Demo: every scan is derived (turned, scaled, bent, with noise) from one of {sources} real volumes; ages, "
+        "sexes and sites are simulated. It shows how the program works, not how accurate it is."
     )

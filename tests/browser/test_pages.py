@@ -30,11 +30,12 @@ def open_page(page: Page, address: str, name: str = "search", query: str = "") -
 
 def settled(page: Page) -> None:
     """Wait until the page's script has run to its end, and nothing in it broke."""
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
 def upload(page: Page, *files: Path | dict[str, str | bytes]) -> None:
+    expect(page.locator("input[type=file]")).to_have_count(1)  # the one before goes with the end of the run
     page.locator("input[type=file]").set_input_files(list(files))
 
 
