@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,7 +72,8 @@ def serving(home: Path) -> Iterator[str]:
         _wait_for(f"{address}/_stcore/health", process)
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it may have failed to start
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 

@@ -31,6 +31,7 @@ def open_page(page: Page, address: str, name: str = "search", query: str = "") -
 def settled(page: Page) -> None:
     """Wait until the page's script has run to its end, and nothing in it broke."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
