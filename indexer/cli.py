@@ -3,10 +3,11 @@
 What a command needs is imported by it: torch takes seconds, and most commands do without.
 """
 
+import io
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,7 +31,9 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-Home = Annotated[Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", show_default=True)]
+Home = Annotated[
+    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
+]
 Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM series, NIfTI, NRRD, MedMNIST npz.")]
 Encoder = Annotated[
     str | None, typer.Option(help="dinov2-small|base|large|giant, vits14-packaged, efficientnet-lite0.")
@@ -40,7 +43,7 @@ Weights = Annotated[Path | None, typer.Option(help="A local checkpoint (safetens
 Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
 Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token.", min=1)]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random projection.", min=0)]
-Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda, mps.")]
+Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda or cuda:N.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DEFAULT_HOME = Path("raptor-archive")
 
@@ -187,12 +190,14 @@ def app_(
     """Serve the page on 127.0.0.1."""
     from indexer.serve import serve
 
-    raise typer.Exit(serve(home, port=port))
+    serve(home, port=port)
 
 
 @app.command()
 def demo(
-    home: Annotated[Path, typer.Option(help="Folder for the demo's scans and archive.")] = Path("raptor-demo"),
+    home: Annotated[
+        Path, typer.Option(help="Folder for the demo's scans and archive.", callback=lambda path: path.expanduser())
+    ] = Path("raptor-demo"),
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the first search.")] = False,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8501,
     seed: Annotated[int, typer.Option(help="Seed of the derived scans.", min=0)] = 0,
@@ -204,13 +209,28 @@ def demo(
     run_demo(home, seed=seed, out=out, err=err)
     if not no_serve:
         out.print(f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C", soft_wrap=True)
-        raise typer.Exit(serve(home, port=port))
+        serve(home, port=port)
 
 
 def main() -> None:
     """Run the command; a user's mistake is one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name need not be text
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except RaptorError as error:
-        err.print(f"raptor: {error.message}", style="red", markup=False, soft_wrap=True, highlight=False)
-        sys.exit(EXIT_ERROR)
+        _fail(error.message)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}; check the path, its rights and the disk")
+    except MemoryError:
+        _fail("out of memory: embed fewer or smaller scans at once, or use a machine with more")
+    except ModuleNotFoundError as error:
+        if error.name != "faiss":
+            raise
+        _fail("FAISS is not installed: run `pip install 'raptor-search[cpu]'`")
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"raptor: {message}", style="red", markup=False, soft_wrap=True, highlight=False)
+    sys.exit(EXIT_ERROR)

@@ -48,11 +48,15 @@ def export(
     names = _unique_names(sources)
     with progress.embedding(len(sources)) as bar:
         for source, scan in read_ahead(read, sources):
-            if isinstance(scan, ReadError):
-                refuse(source, scan)
+            try:
+                if isinstance(scan, ReadError):
+                    raise scan
+                vector = embed(scan.volume, encoder, spec, progress=bar.slices).vector
+            except ReadError as error:
+                refuse(source, error)
             else:
                 target = out / f"{names[source]}.npy"
-                _write_array(target, embed(scan.volume, encoder, spec, progress=bar.slices).vector)
+                _write_array(target, vector)
                 written.append(target)
             bar.volume_done(source.name)
     _write_spec(out / "spec.json", spec)
@@ -67,10 +71,17 @@ def _unique_names(sources: Sequence[Source]) -> dict[Source, str]:
         if max(count.values(), default=0) < 2:
             return names
         for source, name in names.items():
-            parts = (source.path.parent if source.member == "" else source.path).with_suffix("").parts
+            parts = _folders(source)
             if count[name] > 1 and level <= len(parts):
                 names[source] = f"{parts[-level]}_{name}"
     raise UsageError("two volumes would be written to one file name: embed them in two runs, each with its own --out")
+
+
+def _folders(source: Source) -> tuple[str, ...]:
+    """What a file name may be told apart by: the folders above a volume, or the file that holds it."""
+    if source.format == "npz":
+        return (*source.path.parent.parts[1:], source.path.stem)
+    return (source.path if source.member else source.path.parent).parts[1:]
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from raptor_search.preview import three_planes
-
+from indexer.joining import JoinedTables
 from raptor_search.archive import Archive
 from raptor_search.catalog import KnownSource, NewVolume, StoredSpec
 from raptor_search.embedding import Embedding
 from raptor_search.keys import ArchiveKey
+from raptor_search.preview import three_planes
 from raptor_search.readers import Scan, Source, content_digest, read
-from raptor_search.readers.tables import Table, annotate
+from raptor_search.readers.tables import annotate
 
 __all__ = ["Loaded", "Loader", "new_volume"]
 
@@ -38,16 +38,15 @@ class Loaded:
 class Loader:
     """Reads sources for one run: safe to call from the reading thread."""
 
-    def __init__(self, archive: Archive, stored: StoredSpec, tables: list[Table], *, refresh: bool) -> None:
+    def __init__(self, archive: Archive, stored: StoredSpec, joined: JoinedTables) -> None:
         self._catalog = archive.catalog
         self._key = archive.key
         self._stored = stored
-        self._tables = tables
-        self._refresh = refresh
+        self._joined = joined
 
     def is_present(self, source: Source) -> bool:
         """Whether this source, by size and time, is embedded under the run's spec and its metadata stand."""
-        if self._refresh:
+        if self._joined.is_new:
             return False
         known = self._catalog.known(self._key.digest("source", source.uri))
         return (
@@ -65,9 +64,9 @@ class Loader:
         known = self._catalog.known(self._key.digest("source", source.uri))
         content_key = self._key.digest("content", content_digest(source))
         embedded = bool(known and known.content_key == content_key and self._stored.id in known.spec_ids)
-        if embedded and not self._refresh:
+        if embedded and not self._joined.is_new:
             return Loaded(source, content_key, known, embedded, None, None)
-        scan = annotate(read(source), source, self._tables)
+        scan = annotate(read(source), source, self._joined.about(source))
         return Loaded(source, content_key, known, embedded, scan, three_planes(scan.volume))
 
 

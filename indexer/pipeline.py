@@ -4,12 +4,13 @@ Each volume is one transaction, so a run that is killed anywhere loses at most t
 run finds what is missing. Reading runs ahead of the encoder by a bounded number of volumes.
 """
 
-import hashlib
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.joining import JoinedTables
 from indexer.loading import Loaded, Loader, new_volume
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
@@ -24,9 +25,6 @@ from raptor_search.readers.tables import Table, find_participants, read_table
 
 __all__ = ["IndexReport", "find_sources", "index"]
 
-TABLES_SETTING = "tables"
-"""Keyed hash of the tables that the last whole run joined."""
-
 
 @dataclass(frozen=True)
 class IndexReport:
@@ -39,7 +37,10 @@ class IndexReport:
         quarantined: sources that could not be read, with the reason.
         skipped: files that are no scans, counted by reason.
         unmatched: rows of each table that was joined in this run that met no scan.
+        unread: cells of each table found by itself that could not be understood, and count as missing.
+        ambiguous: rows of each table that name a file by its bare name, where several have it; one alone is labelled.
         dropped: columns of each table that were not kept.
+        missing: sources of the archive that are no longer there (a run without paths looks for all of them).
         version: the index version that serves now, None where nothing is embedded.
         volumes: volumes embedded under the spec after the run.
         interrupted: whether Ctrl-C ended it early; what was committed is kept and published.
@@ -51,7 +52,10 @@ class IndexReport:
     quarantined: tuple[tuple[Source, ReadError], ...]
     skipped: dict[str, int]
     unmatched: dict[str, int]
+    unread: dict[str, int]
+    ambiguous: dict[str, int]
     dropped: dict[str, tuple[str, ...]]
+    missing: int
     version: int | None
     volumes: int
     interrupted: bool
@@ -64,6 +68,8 @@ class _Tally:
     present: int = 0
     quarantined: list[tuple[Source, ReadError]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
+    missing: int = 0
+    has_read: bool = False
     interrupted: bool = False
 
 
@@ -91,12 +97,13 @@ def index(
         SpecError: options that differ from the archive's spec.
         LockedError: another process is indexing into this archive.
     """
-    given = [Path(p) for p in paths]
+    given = [Path(p).expanduser() for p in paths]
+    home = Path(home).expanduser()
     for path in given:
         if not path.exists():  # said before an archive is made for nothing
             raise UsageError(f"{path}: no such file or folder")
     tables = [read_table(Path(p)) for p in labels]
-    with writer_lock(Path(home)), Archive.open(home, create=True) as archive:
+    with writer_lock(home), Archive.open(home, create=True) as archive:
         run = _Run(archive, options or Options(), add_spec=add_spec, tables=tables, progress=progress or Silent())
         return run.over(given)
 
@@ -133,6 +140,12 @@ def _nothing_found(paths: Sequence[Path], skipped: Counter[str]) -> str:
     return f"no scan found in {names} ({reasons}); expected DICOM series, NIfTI, NRRD or MedMNIST npz files"
 
 
+def _holder(uri: str) -> Path:
+    """The file or folder that a source's URI names; a member stands after the last "#", unless that is the path's."""
+    whole = Path(uri)
+    return whole if whole.exists() or "#" not in uri else Path(uri.rpartition("#")[0])
+
+
 class _Run:
     """One indexing run over one archive, under one spec."""
 
@@ -148,56 +161,70 @@ class _Run:
         self.tally = _Tally()
 
     def over(self, paths: list[Path]) -> IndexReport:
-        paths = paths or self._known_paths()
-        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine)
+        sources = self._find(paths) if paths else self._find_known()
         beside = {table for path in paths if (table := find_participants(path)) is not None}
-        self.tables += [read_table(path) for path in sorted(beside) if not self._has_table(path)]
+        own = {table.path.resolve() for table in self.tables}
+        found = [read_table(path, strict=False) for path in sorted(beside) if path.resolve() not in own]
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
         refuse_without_rule(spec, sources)
-        stored = self.catalog.add_spec(spec, {"device": self.options.device})
+        stored = self.catalog.add_spec(spec, self._provenance())
         self.archive.use_encoder(stored, encoder, weights=self.options.weights)
+        joined = JoinedTables(self.archive, stored, paths, given=self.tables, found=found)
         try:
-            self._embed_all(sources, encoder, stored)
-            self.catalog.set_setting(TABLES_SETTING, self._tables_digest())
+            self._embed_all(sources, encoder, stored, joined)
+            joined.remember()
+            self._release_mended(paths)
         except KeyboardInterrupt:
             self.tally.interrupted = True
         version = self.archive.publish(spec.fingerprint)
-        return self._report(stored, version)
+        return self._report(stored, version, joined)
 
-    def _has_table(self, path: Path) -> bool:
-        return path.resolve() in [t.path.resolve() for t in self.tables]
+    def _find(self, paths: list[Path]) -> list[Source]:
+        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine)
+        return sources
 
-    def _tables_changed(self) -> bool:
-        """Whether the tables say something that the last whole run did not hear: then all scans are read again."""
-        return bool(self.tables) and self.catalog.setting(TABLES_SETTING) != self._tables_digest()
-
-    def _tables_digest(self) -> str:
-        return self.archive.key.digest(
-            "content", "".join(hashlib.sha256(table.path.read_bytes()).hexdigest() for table in self.tables)
-        )
-
-    def _known_paths(self) -> list[Path]:
+    def _find_known(self) -> list[Source]:
+        """The archive's own sources, those that are still there."""
         if not self.add_spec:
             raise UsageError("no PATH given: name the files or folders to index")
         stored = self.catalog.default_spec()
-        known = self.catalog.locators(self.catalog.ids(stored.id)) if stored else []
-        paths = set()
-        for uri in filter(None, known):
-            # The member of a file or folder stands after the last "#", unless the path itself has one.
-            whole, holder = Path(uri), Path(uri.rpartition("#")[0])
-            paths.add(whole if whole.exists() else holder)
-        return sorted(path for path in paths if path.exists())
+        known = set(filter(None, self.catalog.locators(self.catalog.ids(stored.id)))) if stored else set()
+        holders = sorted({path for uri in known if (path := _holder(uri)).exists()})
+        if not holders:
+            raise UsageError(f"{self.archive.home}: none of its {len(known)} sources is there: name a PATH")
+        sources = [source for source in self._find(holders) if source.uri in known]
+        self.tally.missing = len(known) - len(sources)
+        return sources
 
-    def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec) -> None:
-        loader = Loader(self.archive, stored, self.tables, refresh=self._tables_changed())
+    def _release_mended(self, paths: list[Path]) -> None:
+        """End the quarantine of sources below the paths that were not refused this time: mended, or gone."""
+        key = self.archive.key
+        refused = {key.digest("source", source.uri) for source, _ in self.tally.quarantined}
+        roots = [path.resolve() for path in paths]
+        self.catalog.release(
+            [
+                record.source_key
+                for record in self.catalog.quarantined()
+                if record.source_key not in refused and any(_holder(record.locator).is_relative_to(r) for r in roots)
+            ]
+        )
+
+    def _provenance(self) -> dict[str, str]:
+        packages = ("raptor-search", "torch", "transformers", "numpy")
+        return {"device": self.options.device} | {name: importlib.metadata.version(name) for name in packages}
+
+    def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec, joined: JoinedTables) -> None:
+        loader = Loader(self.archive, stored, joined)
         todo = [s for s in sources if not loader.is_present(s)]
         self.tally.present += len(sources) - len(todo)
         with self.progress.embedding(len(todo)) as bar:
             for source, loaded in read_ahead(loader.load, todo):
-                if isinstance(loaded, ReadError):
-                    self._quarantine(source, loaded)
-                else:
+                try:
+                    if isinstance(loaded, ReadError):
+                        raise loaded
                     self._commit(loaded, encoder, stored, bar.slices)
+                except ReadError as error:
+                    self._quarantine(source, error)
                 bar.volume_done(source.name)
 
     def _commit(
@@ -208,6 +235,7 @@ class _Run:
                 self.catalog.touch(loaded.known.id, loaded.source.size, loaded.source.mtime_ns)
             self.tally.present += 1
             return
+        self.tally.has_read = True
         shared = self.catalog.vector_for(loaded.content_key, stored.id) is not None
         embedding = None if shared else embed(loaded.scan.volume, encoder, stored.spec, progress=on_slices)
         self.catalog.commit_volume(new_volume(loaded, self.archive.key, stored, embedding))
@@ -230,15 +258,19 @@ class _Run:
         self.tally.quarantined.append((source, error))
         self.progress.quarantined(source, error)
 
-    def _report(self, stored: StoredSpec, version: int | None) -> IndexReport:
+    def _report(self, stored: StoredSpec, version: int | None, joined: JoinedTables) -> IndexReport:
+        tables = joined.all if self.tally.has_read else []
         return IndexReport(
             added=self.tally.added,
             shared=self.tally.shared,
             present=self.tally.present,
             quarantined=tuple(self.tally.quarantined),
             skipped=dict(self.tally.skipped),
-            unmatched={t.path.name: len(t.unmatched) for t in self.tables if t.matched},
-            dropped={t.path.name: t.dropped for t in self.tables},
+            unmatched={str(t.path): len(t.unmatched) for t in tables},
+            unread={str(t.path): t.unread for t in tables},
+            ambiguous={str(t.path): len(t.ambiguous) for t in tables},
+            dropped={str(t.path): t.dropped for t in tables},
+            missing=self.tally.missing,
             version=version,
             volumes=self.catalog.count(stored.id),
             interrupted=self.tally.interrupted,

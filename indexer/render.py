@@ -30,7 +30,10 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
         ],
         "skipped": done.skipped,
         "unmatched": done.unmatched,
+        "unread": done.unread,
+        "ambiguous": done.ambiguous,
         "dropped": {name: list(columns) for name, columns in done.dropped.items()},
+        "missing": done.missing,
         "index_version": done.version,
         "volumes": done.volumes,
         "interrupted": done.interrupted,
@@ -48,9 +51,17 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
     for name, rows in done.unmatched.items():
         if rows:
             say(f"{name}: {rows} rows met no scan")
+    for name, cells in done.unread.items():
+        if cells:
+            say(f"{name}: {cells} cells could not be understood and count as missing")
+    for name, rows in done.ambiguous.items():
+        if rows:
+            say(f"{name}: {rows} rows name a file that several folders have; only the first was labelled: give paths")
     for name, columns in done.dropped.items():
         if columns:
             say(f"{name}: columns not kept, they look like names, ids or dates: {', '.join(columns)}")
+    if done.missing:
+        say(f"{done.missing} sources of the archive are no longer there: they keep their old vectors only")
     if done.interrupted:
         say("Stopped early; run the command again to go on")
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""

@@ -3,9 +3,9 @@
 import importlib.util
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from raptor_search.errors import UsageError
 
@@ -15,8 +15,8 @@ ADDRESS = "127.0.0.1"
 MAX_UPLOAD_MB = 1024
 
 
-def serve(home: Path, *, port: int) -> int:
-    """Serve the page for one archive until it is stopped; returns its exit status.
+def serve(home: Path, *, port: int) -> NoReturn:
+    """Become the server of the page for one archive, so that stopping this process stops it.
 
     Raises:
         UsageError: where the port is taken.
@@ -42,14 +42,10 @@ def serve(home: Path, *, port: int) -> int:
         "client.toolbarMode": "minimal",
     }
     flags = [f"--{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(_page()), *flags]
-    process = subprocess.Popen(command, env=os.environ | {"RAPTOR_HOME": str(home.resolve())})
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        return 0
+    # -P: a folder named app or migrations where the user stands is not the program's.
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(_page()), *flags]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, os.environ | {"RAPTOR_HOME": str(home.expanduser().resolve())})
 
 
 def _page() -> Path:

@@ -26,7 +26,7 @@ from raptor_search.filters import Filter, parse_where
 from raptor_search.index_files import IndexCache
 from raptor_search.keys import ArchiveKey
 from raptor_search.publishing import publish, sketch_all
-from raptor_search.search import Hit, SearchResult, search
+from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
 from raptor_search.volume import Volume
 
@@ -175,6 +175,7 @@ class Archive:
             ReadError: a scan that cannot be read.
             WeightsError: the spec's encoder cannot be had.
         """
+        check_k(k)
         condition = parse_where(where) if isinstance(where, str) else where
         self.catalog.ids(self.spec(spec).id, condition)  # a column that is not there is said before a minute of work
         question = self.ask(query, spec=spec, progress=progress)

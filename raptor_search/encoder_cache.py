@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raptor_search.catalog import Catalog, StoredSpec
-from raptor_search.errors import WeightsError
+from raptor_search.errors import KeyMismatchError, WeightsError
 
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
     from raptor_search.embedding import Encoder
@@ -18,7 +18,7 @@ class EncoderCache:
     """The encoders that this process has loaded for an archive. Threads may share it.
 
     Args:
-        catalog: remembers where the weights of each spec lie.
+        catalog: remembers where the weights of each spec lie, encrypted with its key.
         device: where the encoders run, as torch names it.
     """
 
@@ -50,17 +50,28 @@ class EncoderCache:
         with self._lock:
             self._loaded[_name(stored)] = encoder
         if weights is not None:
-            self._catalog.set_setting(_setting(stored), os.fspath(weights.absolute()))
+            token = self._catalog.key.encrypt(os.fspath(weights.absolute()))
+            self._catalog.set_setting(_setting(stored), token.decode("ascii"))
 
     def _load(self, stored: StoredSpec) -> "Encoder":
         from raptor_search.encoders import load_encoder
 
-        remembered = self._catalog.setting(_setting(stored))
-        weights = Path(remembered) if remembered and Path(remembered).exists() else None
+        weights = self._remembered(stored)
         spec = stored.spec
         encoder = load_encoder(spec.encoder, layer=spec.layer, weights=weights, device=self._device)
         _check_weights(stored, encoder)
         return encoder
+
+    def _remembered(self, stored: StoredSpec) -> Path | None:
+        """Where the weights of a spec lay when it was last indexed, if they still do."""
+        token = self._catalog.setting(_setting(stored))
+        if token is None:
+            return None
+        try:
+            path = Path(self._catalog.key.decrypt(token.encode()))
+        except KeyMismatchError:  # in clear, from a version that did not encrypt it: the next `put` replaces it
+            return None
+        return path if path.exists() else None
 
 
 def _name(stored: StoredSpec) -> tuple[str, str, str]:

@@ -33,7 +33,8 @@ def write_index(home: Path, fingerprint: str, data: bytes) -> tuple[str, str]:
     sha256 = hashlib.sha256(data).hexdigest()
     try:
         folder.mkdir(exist_ok=True)
-        with partial.open("xb") as file:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -13,7 +13,8 @@ def axis_weights(length: int, target: int, *, covered: float = 1.0) -> Float[np.
     """Weights that resample `length` voxels of an axis to `target`, linearly, smoothed where it shrinks.
 
     The target grid is centred on the axis and spans `covered` times its extent; cells whose centre lies outside the
-    extent have no weights (padding). Inside, the weights of a cell sum to 1.
+    extent have no weights (padding). Inside, the weights of a cell sum to 1. Where an axis lies between two centres,
+    those two cells, equally near, show its mean: no field of view is lost.
 
     The kernel is the triangle of antialiased bilinear interpolation, as wide as a target cell where that is wider
     than a voxel, cut at the border; it equals `torch.nn.functional.interpolate(mode="bilinear", antialias=True)`.
@@ -31,4 +32,7 @@ def axis_weights(length: int, target: int, *, covered: float = 1.0) -> Float[np.
     weights[(centres < -ON_EDGE) | (centres > length + ON_EDGE)] = 0.0
     totals = weights.sum(axis=1, keepdims=True)
     np.divide(weights, totals, out=weights, where=totals > 0)
+    if not weights.any():
+        # The grid is symmetric: of an odd number of cells one lies at the centre, so that these are the middle two.
+        weights[[(target - 1) // 2, target // 2]] = 1 / length
     return weights

@@ -21,7 +21,7 @@ from raptor_search.publishing import BLOCK, EXACT_LIMIT, initial_mean, unit_sket
 from raptor_search.scoring import best, centred, scores
 from raptor_search.specs import EmbeddingSpec
 
-__all__ = ["Hit", "SearchResult", "search"]
+__all__ = ["Hit", "SearchResult", "check_k", "search"]
 
 MAX_HITS = 1_000
 """A page of hits, not an export of the archive."""
@@ -119,6 +119,16 @@ class SearchResult:
         }
 
 
+def check_k(k: int) -> None:
+    """Refuse a number of hits that cannot be.
+
+    Raises:
+        QueryError: k out of range.
+    """
+    if not 1 <= k <= MAX_HITS:
+        raise QueryError(f"k = {k}; expected 1 to {MAX_HITS}")
+
+
 def search(
     catalog: Catalog,
     indexes: IndexCache,
@@ -149,8 +159,7 @@ def search(
     Raises:
         QueryError: k out of range, a query that is no embedding of the spec, or a filter on no such column.
     """
-    if not 1 <= k <= MAX_HITS:
-        raise QueryError(f"k = {k}; expected 1 to {MAX_HITS}")
+    check_k(k)
     if query.shape != (stored.spec.length,) or not np.isfinite(query).all():
         raise QueryError(f"a query of shape {query.shape}; expected {stored.spec.length} finite numbers")
     passed = np.setdiff1d(catalog.ids(stored.id, where), np.fromiter(exclude_ids, np.int64))
@@ -245,18 +254,21 @@ def _score(
 
 
 def _hits(catalog: Catalog, scored: dict[int, float], content_key: str | None, *, exact: bool) -> tuple[Hit, ...]:
+    """The hits that are still there: a volume may be replaced while others are scored."""
     records = catalog.volumes(list(scored))
+    sources = catalog.locators([record.id for record in records])
+    there = [(record, source) for record, source in zip(records, sources, strict=True) if source is not None]
     return tuple(
         Hit(
             rank=rank,
             score=scored[record.id],
             volume_id=record.id,
-            source=catalog.locator(record.id),
+            source=source,
             exact=exact,
             duplicate=record.content_key == content_key,
             record=record,
         )
-        for rank, record in enumerate(records, start=1)
+        for rank, (record, source) in enumerate(there, start=1)
     )
 
 

@@ -154,6 +154,13 @@ def test_a_filter_that_cannot_be_is_refused_before_anything_is_embedded(archive,
     assert slices == []
 
 
+def test_a_number_of_hits_that_cannot_be_is_refused_before_anything_is_embedded(archive, made):
+    heard = []
+    with pytest.raises(QueryError, match="k = 0; expected 1 to"):
+        archive.search(made / "scans" / SCANS[0], k=0, progress=lambda *done: heard.append(done))
+    assert heard == []
+
+
 def test_progress_counts_the_slices(archive, made):
     told = []
     archive.search(made / "scans" / SCANS[0], progress=lambda done, total: told.append((done, total)))
@@ -233,12 +240,20 @@ def test_the_place_of_the_weights_is_remembered(folder, tmp_path):
     weights = Path(shutil.copy(next(Path(package).rglob("*.pth")), tmp_path / "weights.pth"))
     with Archive.open(folder / "home") as archive:
         archive.use_encoder(archive.spec(), load_encoder("efficientnet-lite0"), weights=weights)
+        setting = archive.catalog.setting(f"weights {archive.spec().fingerprint}")
+        assert archive.key.decrypt(setting.encode()) == str(weights)  # the path may say whose account it is
     content = weights.read_bytes()
     weights.write_bytes(content[:-1])
     with Archive.open(folder / "home") as archive, pytest.raises(WeightsError):
         archive.encoder(archive.spec())
     weights.unlink()  # the hash decides, not the place: the package's own file is the same
     with Archive.open(folder / "home") as archive:
+        assert archive.encoder(archive.spec()).weights_sha256 == archive.spec().spec.weights_sha256
+
+
+def test_a_place_of_weights_that_an_older_version_left_in_clear_is_passed_over(folder):
+    with Archive.open(folder / "home") as archive:
+        archive.catalog.set_setting(f"weights {archive.spec().fingerprint}", "/home/ann/weights.pth")
         assert archive.encoder(archive.spec()).weights_sha256 == archive.spec().spec.weights_sha256
 
 

@@ -55,3 +55,8 @@ def test_right_front_and_top_lie_left_and_up(axis: int, plane: int, bright: tupl
     square = np.hsplit(pixels(Volume(voxels=voxels, affine=np.eye(4))), 3)[plane]
     assert square[bright].min() == 255
     assert square.mean() == pytest.approx(127.5, abs=1)
+
+
+def test_an_axis_thinner_than_a_pixel_is_still_seen() -> None:
+    thin = Volume(voxels=volume(0, (100, 100, 4)).voxels, affine=np.diag([5, 5, 0.5, 1.0]))
+    assert all(plane.max() > 0 for plane in np.hsplit(pixels(thin), 3))

@@ -207,6 +207,7 @@ def test_a_file_that_does_not_fit_on_the_disk_leaves_the_version_before(archive)
 def test_an_index_file_never_takes_the_name_of_another(tmp_path):
     first, digest = write_index(tmp_path, "a" * 64, b"bytes")
     second, again = write_index(tmp_path, "a" * 64, b"bytes")
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "indexes").iterdir()} == {0o600}
     assert first != second
     assert digest == again
     assert {p.name for p in (tmp_path / "indexes").iterdir()} == {first, second}

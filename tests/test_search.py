@@ -187,6 +187,21 @@ def test_a_replaced_scan_is_never_returned_though_the_index_still_holds_it(chang
     assert drawn.ids[4] in IndexCache(archive.home).get(archive.catalog.current_index(archive.stored.id)).ids
 
 
+def test_a_scan_replaced_while_the_hits_are_gathered_is_left_out(changed, monkeypatch):
+    archive, drawn = changed
+    really = archive.catalog.volumes
+
+    def replaced_meanwhile(ids):
+        records = really(ids)
+        archive.add(draw(10, 1), start=4, content="other bytes")
+        return records
+
+    monkeypatch.setattr(archive.catalog, "volumes", replaced_meanwhile)
+    hits = archive.search(drawn.vectors[4], 5).hits
+    assert drawn.ids[4] not in [hit.volume_id for hit in hits]
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+
+
 def test_scores_do_not_move_as_scans_are_added_and_published(changed):
     archive, _ = changed
     query = draw(11, 1)[0]

@@ -174,3 +174,19 @@ def test_the_published_path_equals_its_steps_done_in_order() -> None:
             grey = torch.from_numpy((small.numpy() * 256).astype(np.int32).astype(np.uint8)).expand(1, 3, -1, -1)
             large = interpolate(grey.contiguous(), (256, 256), mode="bicubic", antialias=True)[0, 1, 16:240, 16:240]
             assert np.abs(got[axis] - large.numpy() / 255).max(axis=(1, 2)).min() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((20, 26, 22), (1, 1, 5000)), ((100, 100, 4), (5, 5, 0.5))],  # the second: 2 mm of a field of view of 500 mm
+)
+def test_an_axis_thinner_than_a_cell_does_not_make_all_scans_black(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    one, other = (
+        stacks(Volume(voxels=smooth(seed, shape), affine=np.diag([*spacing, 1.0])), FULL, IntensityRule("ct", 0, 900))
+        for seed in (0, 1)
+    )
+    for first, second in zip(one, other, strict=True):
+        assert first.max() > 0.05
+        assert first.shape != second.shape or np.abs(first - second).max() > 0.01

@@ -1,6 +1,7 @@
 """Archive: what is in it, how it was embedded and indexed, and what could not be read and why."""
 
 from collections import Counter
+from pathlib import Path
 
 import streamlit as st
 
@@ -109,12 +110,15 @@ def _quarantine(archive: Archive) -> None:
     if not records:
         st.write("Nothing is quarantined: every scan that was found could be read.")
         return
-    st.write("These could not be read and are untouched: once mended, the same `raptor index` run takes them in.")
+    st.write(
+        "These could not be read and are untouched: once mended, the same `raptor index` run takes them in. "
+        "Only the file or folder is named here; `raptor status --json` gives the whole path."
+    )
     for code, number in Counter(record.code for record in records).most_common():
         st.markdown(f"- {number:,} {code}: {READ_CODES[code]}")
     rows = [
         {
-            "Source": record.locator,
+            "Source": _name(record.locator),
             "Reason": record.reason,
             "Code": record.code,
             "Tried": record.attempts,
@@ -125,6 +129,11 @@ def _quarantine(archive: Archive) -> None:
     st.dataframe(rows, hide_index=True)
     if len(records) > SHOWN_QUARANTINE:
         st.caption(f"... and {len(records) - SHOWN_QUARANTINE:,} more: `raptor status --home {home()}`")
+
+
+def _name(locator: str) -> str:
+    """The file or folder alone: the path above it, and a series' UID within it, may name a patient."""
+    return Path(locator.partition("#")[0]).name
 
 
 if __name__ == "__main__":

@@ -157,7 +157,9 @@ def _fill(row: VolumeRow, new: NewVolume, locator: bytes) -> None:
             value = storable(value)
         elif isinstance(value, float) and not math.isfinite(value):
             value = None
-        setattr(row, name, value)
+        # The same bytes read again without the table that told more: what is known stays.
+        if value is not None or getattr(row, name, None) is None:
+            setattr(row, name, value)
     row.locator = locator
     row.size_r, row.size_a, row.size_s = new.shape
     row.spacing_r, row.spacing_a, row.spacing_s = new.spacing

@@ -19,6 +19,7 @@ from raptor_search.keys import ArchiveKey
 
 __all__ = [
     "DATABASE_URL_VARIABLE",
+    "MAX_ID",
     "WRITE",
     "Database",
     "Queries",
@@ -45,6 +46,8 @@ WAL_SAFE_VERSION = (3, 51, 3)
 
 BLOCK = 500
 """Ids in one query: below every limit on bound parameters."""
+
+MAX_ID = 2**63 - 1
 
 POSTGRES_WRITER_LOCK = 0x72617074
 """Key of the advisory lock ("rapt") that lets in one writer at a time, as SQLite does."""
@@ -194,6 +197,6 @@ class Queries:
 
 
 def blocks(ids: Sequence[int] | NDArray[np.int64], size: int = BLOCK) -> Iterator[list[int]]:
-    """The ids in lists short enough for one query."""
-    numbers = [int(i) for i in ids]
+    """The ids in lists short enough for one query, without those that no row can have: a database refuses them."""
+    numbers = [i for i in map(int, ids) if 1 <= i <= MAX_ID]
     return (numbers[start : start + size] for start in range(0, len(numbers), size))

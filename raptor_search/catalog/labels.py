@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from raptor_search.catalog.database import Queries
+from raptor_search.catalog.database import MAX_ID, Queries
 from raptor_search.catalog.filtering import REJECTED
 from raptor_search.catalog.records import LabelOrigin, LabelRecord
 from raptor_search.catalog.tables import LabelRow, VolumeRow
@@ -129,7 +129,7 @@ def _row(session: Session, volume_id: int, name: str) -> LabelRow | None:
 
 
 def _check_volume(session: Session, volume_id: int) -> None:
-    if session.get(VolumeRow, volume_id) is None:
+    if not 1 <= volume_id <= MAX_ID or session.get(VolumeRow, volume_id) is None:
         raise UsageError(gone_message(volume_id))
 
 

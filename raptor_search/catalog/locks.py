@@ -11,7 +11,7 @@ from pathlib import Path
 
 from raptor_search.errors import LockedError, UsageError
 
-__all__ = ["file_lock", "make_home", "writer_lock"]
+__all__ = ["file_lock", "make_home", "make_private", "writer_lock"]
 
 POLL_SECONDS = 0.05
 
@@ -30,6 +30,21 @@ def make_home(home: Path) -> None:
         ) from error
     if not os.access(home, os.W_OK | os.X_OK):
         raise UsageError(f"the archive {home} cannot be written: permission denied; choose another with --home")
+
+
+def make_private(file: Path) -> None:
+    """Make an empty file for its owner alone, whatever the folder's mode; one that is there becomes so too.
+
+    SQLite gives its journals the mode of their database.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

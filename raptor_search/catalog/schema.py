@@ -1,6 +1,5 @@
 """The revision of a database: creating an empty one, upgrading an older one, refusing a newer one."""
 
-import importlib.resources
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, inspect
 
 from raptor_search.catalog.database import WRITE, database_url, make_engine, shown, translated
-from raptor_search.catalog.locks import file_lock, writer_lock
+from raptor_search.catalog.locks import file_lock, make_private, writer_lock
 from raptor_search.errors import CatalogError
 
 __all__ = [
@@ -32,14 +31,19 @@ __all__ = [
 
 State = Literal["absent", "older", "current", "newer"]
 
+MIGRATIONS = Path(__file__).absolute().parents[2] / "migrations"
+
 SCHEMA_LOCK_SECONDS = 600.0
 """How long a process waits while another creates or upgrades the database."""
 
 
 def migration_config(connection: Connection | None = None) -> Config:
-    """Alembic's settings with the packaged migrations, found from a checkout and from an installed wheel alike."""
+    """Alembic's settings with the migrations that lie beside this package, in a checkout and an installed wheel alike.
+
+    Found by path: the working directory may hold a `migrations` package of its own.
+    """
     config = Config()
-    folder = str(importlib.resources.files("migrations"))
+    folder = str(MIGRATIONS)
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
@@ -76,6 +80,9 @@ def migrate(home: Path, url: URL, *, revision: str = "head", then: Callable[[Con
             raise CatalogError(newer_message(url))
         if state == "older" and url.get_backend_name() == "sqlite":
             _back_up(Path(str(url.database)), home / "backups")
+        if state == "absent" and url.get_backend_name() == "sqlite":
+            with suppress(OSError):  # where it cannot be made, SQLite says so in the next line
+                make_private(Path(str(url.database)))
         with _connected(url, write=True) as connection:
             # PostgreSQL has no lock file: whoever waited for the transaction finds the work done.
             command.upgrade(migration_config(connection), revision)
@@ -161,6 +168,7 @@ def _back_up(database: Path, folder: Path) -> Path:
     temporary = copy.with_suffix(".part")
     try:
         folder.mkdir(exist_ok=True, mode=0o700)
+        make_private(temporary)
         with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(temporary)) as target:
             source.backup(target)
         with temporary.open("rb") as file:

@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from raptor_search.catalog.database import blocks
+from raptor_search.catalog.database import MAX_ID, blocks
 from raptor_search.catalog.filtering import REJECTED, compile_filter, resolve_column
 from raptor_search.catalog.labels import LabelQueries, gone_message
 from raptor_search.catalog.records import TYPED_COLUMNS, ColumnType, Ids, KnownSource, Value, VolumeRecord
@@ -118,6 +118,8 @@ class VolumeQueries(LabelQueries):
 
     def preview(self, volume_id: int) -> bytes | None:
         """The picture of a volume (PNG), or None."""
+        if not 1 <= volume_id <= MAX_ID:
+            return None
         with self._database.read() as session:
             return session.scalar(select(PreviewRow.png).where(PreviewRow.volume_id == volume_id))
 

@@ -37,6 +37,10 @@ NAMED = 3
 """Tensors named in a message about weights that do not fit."""
 
 
+class ForeignTensors(Exception):  # noqa: N818  what it is, not what went wrong
+    """Tensors that do not fit the architecture; says which."""
+
+
 class Dinov2:
     """A DINOv2 model cut after one block, with its position table interpolated to 16 x 16 once.
 
@@ -93,7 +97,13 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
     sha256 = sha256_of(card, path)
     if weights is None:
         check_pin(card, path, sha256, mend=f"delete {path} and run again")
-    return Dinov2(card, read_tensors(card, path), layer=layer, weights_sha256=sha256, device=device)
+    try:
+        return Dinov2(card, read_tensors(card, path), layer=layer, weights_sha256=sha256, device=device)
+    except ForeignTensors as error:
+        raise WeightsError(
+            f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "
+            "check --encoder and --weights"
+        ) from error
 
 
 def _local(card: EncoderCard, weights: Path) -> Path:
@@ -155,10 +165,7 @@ def _check_fit(card: EncoderCard, report: dict[str, Any]) -> None:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             faults.append(f"{kind} {', '.join(names[:NAMED])}{more}")
     if faults:
-        raise WeightsError(
-            f"{card.name}: these weights are another model's: {'; '.join(faults)}; "
-            f"expected those of {card.source}: check --encoder and --weights"
-        )
+        raise ForeignTensors("; ".join(faults))
 
 
 @contextmanager

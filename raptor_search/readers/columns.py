@@ -5,17 +5,23 @@ from collections.abc import Callable
 
 from raptor_search.readers.scan import POOLED_AGE
 
-__all__ = ["TYPED_COLUMNS", "column_name", "is_personal"]
+__all__ = ["AGE_COLUMNS", "TYPED_COLUMNS", "column_name", "is_personal"]
 
 PERSONAL = re.compile(
     r"""
-      (^|_)(uu?id|uid|id|mrn|ssn|name|surname|initials|dob|birth\w*|born|date\w*|datetime|timestamp)(_|$)
+      (^|_)(uu?id|uid|id|mrn|ssn|name|surname|initials|dob|birth\w*|born|date\w*|timestamp)(_|$)
+    | (^|_)(dt|datetime|admission|admitted|ward)(_|$) | (^|_)path$ | ^(time|day)$
+    | (^|_)(acq|acquisition|scan|study|session|visit|exam|content)_?(time|day)(_|$)
+    | (^|_)(patient|subject|participant|study|series|scan|visit)(name|uu?id|uid|id|mrn|date\w*|time|dt)(_|$)
     | (^|_)(address|street|city|zip|postcode|phone|telephone|email|e_mail|contact)(_|$)
     | (^|_)(physician|doctor|operator|radiologist|institution\w*|hospital|accession\w*|comments?|notes?|remarks?)(_|$)
     """,
     re.VERBOSE,
 )
-"""Names, identifiers, dates, addresses, people and free text, as words of a column's name."""
+"""Names, identifiers, dates, addresses, people and free text, as words of a column's name, or two run together."""
+
+AGE_COLUMNS = frozenset({"patient_age", "patientage", "age_at_scan", "age_years"})
+"""Columns that are read as "age", and so pooled as it is."""
 
 MODALITIES = {"PET": "PT", "MRI": "MR", "SPECT": "NM", "XRAY": "DX", "ULTRASOUND": "US"}
 """Everyday names of modalities and their DICOM codes (PS3.3 C.7.3.1.1.1)."""

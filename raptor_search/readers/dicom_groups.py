@@ -1,7 +1,7 @@
 """Which DICOM files are images of a volume, and which of them belong together."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from raptor_search.errors import ReadError
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
-from raptor_search.readers.source import Source
+from raptor_search.readers.source import Refused, Source
 
 __all__ = ["SeriesGroups", "Slice", "look_at_dicom"]
 
@@ -85,16 +85,35 @@ class SeriesGroups:
 
     def __init__(self) -> None:
         self._slices: defaultdict[str, list[Slice]] = defaultdict(list)
+        self._damaged: Counter[Path] = Counter()
 
     def add(self, found: Slice) -> None:
         """Put one file with the others of its series."""
         self._slices[found.series].append(found)
 
-    def sources(self) -> Iterator[Source]:
-        """One source a series, in the order in which they were met; copies in other folders are their own."""
+    def add_damaged(self, path: Path) -> None:
+        """Note a DICOM file that cannot be read: it may be a slice of any series in its folder."""
+        self._damaged[path.parent] += 1
+
+    def sources(self) -> Iterator[Source | Refused]:
+        """One source a series, in the order in which they were met; copies in other folders are their own.
+
+        A series with a damaged file beside a slice of it is refused: without its first or last slice it would be
+        a shorter volume, and nothing would say so.
+        """
         for slices in self._slices.values():
             for group in _without_copies(slices):
-                yield _source(group)
+                source = _source(group)
+                count = sum(self._damaged[folder] for folder in {one.path.parent for one in group})
+                yield Refused(source, _lacking(count)) if count else source
+
+
+def _lacking(count: int) -> ReadError:
+    files = "1 file of its folder is" if count == 1 else f"{count} files of its folder are"
+    return ReadError(
+        "unreadable",
+        f"{files} damaged: the series may lack slices; mend or remove {'it' if count == 1 else 'them'}",
+    )
 
 
 def _source(slices: list[Slice]) -> Source:

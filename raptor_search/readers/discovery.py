@@ -21,7 +21,8 @@ FORMAT_OF_CLAIM: dict[str, Format] = {"NIfTI": "nifti", "NRRD": "nrrd", "DICOM":
 def discover(
     paths: Sequence[Path], *, on_file: Callable[[Path], None] | None = None
 ) -> Iterator[Source | Refused | Skipped]:
-    """Every volume below the paths, in sorted order; DICOM series last, when all their slices are known.
+    """Every volume below the paths, in sorted order; DICOM series last, when all their slices are known
+    (refused, where a file beside them is damaged and may be one of their slices).
 
     The content decides what a file is. A file that is no scan is skipped with a reason; one that calls itself
     a scan and is none is refused. Hidden files and folders are passed over; linked folders are entered once.
@@ -96,11 +97,15 @@ def _look_at(path: Path, groups: SeriesGroups) -> Iterator[Source | Refused | Sk
             if claim is None and kind in {None, "dicom-bare"}:
                 yield Skipped(path, "not a scan")
             else:
+                if error.code == "unreadable" and (kind in {"dicom", "dicom-bare"} or claim == "DICOM"):
+                    groups.add_damaged(path)
                 yield Refused(Source.at(path, FORMAT_OF_CLAIM[claim] if claim else "dicom"), error)
     except OSError as error:
         if claim is None:
             yield Skipped(path, "cannot be opened")
         else:
+            if claim == "DICOM":
+                groups.add_damaged(path)
             reason = error.strerror or "input/output error"
             refused = ReadError("unreadable", f"cannot be opened: {reason}")
             yield Refused(Source(path, FORMAT_OF_CLAIM[claim], "", (path,), 0, 0), refused)

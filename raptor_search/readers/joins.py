@@ -52,6 +52,10 @@ class Join:
         patient, session = row.get(self.patient or ""), row.get(self.session or "", "")
         return (patient.removeprefix("sub-"), session.removeprefix("ses-")) if patient else None
 
+    def is_bare(self, key: Key) -> bool:
+        """Whether a row's key is a file's name without a folder, which files of several folders may have."""
+        return self.file is not None and "/" not in key[0]
+
     def scan_keys(self, source: Source, identity: Identity) -> list[Key]:
         """What a scan may be found by, the most exact first."""
         if self.file:

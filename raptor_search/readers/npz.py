@@ -155,10 +155,17 @@ def npz_labels(path: Path, member: str) -> dict[str, str]:
         name = f"{split}_labels.npy"
         if name not in archive.namelist():
             return {"split": split}
+        held = archive.getinfo(name).file_size
+        if held > MAX_LABEL_BYTES:
+            raise ReadError("too-large", f"labels of more than {MAX_LABEL_BYTES} bytes")
+        # No more than `held` bytes come out of the stream, whatever the member inflates to.
         with archive.open(name) as stream:
-            if _layout(stream).total_bytes > MAX_LABEL_BYTES:
-                raise ReadError("too-large", f"labels of more than {MAX_LABEL_BYTES} bytes")
-        values = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)[int(index)].reshape(-1)
+            expected = _layout(stream).total_bytes
+        if held != expected:
+            raise ReadError("unreadable", f"truncated: {split}_labels has {held} of {expected} bytes")
+        with archive.open(name) as stream:
+            content = stream.read(held)
+        values = np.load(io.BytesIO(content), allow_pickle=False)[int(index)].reshape(-1)
     if len(values) == 1:
         return {"split": split, "label": str(values[0])}
     return {"split": split} | {f"label_{n}": str(value) for n, value in enumerate(values)}

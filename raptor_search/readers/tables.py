@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raptor_search.errors import UsageError
-from raptor_search.readers.columns import TYPED_COLUMNS, column_name, is_personal
+from raptor_search.readers.columns import AGE_COLUMNS, TYPED_COLUMNS, column_name, is_personal
 from raptor_search.readers.joins import SERIES_COLUMNS, Join, Key, join_of
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
@@ -22,6 +22,9 @@ __all__ = ["Row", "Table", "annotate", "find_participants", "read_table"]
 
 MISSING = frozenset({"", "n/a", "na", "nan"})
 """Cells that say nothing, in lower case: BIDS's n/a and what R and pandas write."""
+
+MAX_HEADER_LENGTH = 100
+"""Characters of a column's header, as many as name a label in the archive."""
 
 LEVELS_ABOVE = 4
 """Folders above the data in which participants.tsv is looked for: dataset/sub-01/ses-1/anat/file."""
@@ -58,6 +61,8 @@ class Table:
         rows: by what they are found by; rows without it are in `unmatched` only.
         lines: of all rows.
         matched: lines of the rows that met a scan.
+        unread: how many typed cells could not be understood and count as missing; 0 where the table was read strictly.
+        ambiguous: lines of the rows that name a file without its folder and met more than one; the first has the row.
     """
 
     path: Path
@@ -67,6 +72,9 @@ class Table:
     rows: dict[Key, Row]
     lines: tuple[int, ...]
     matched: set[int] = field(default_factory=set)
+    unread: int = 0
+    ambiguous: set[int] = field(default_factory=set)
+    _met: dict[int, Path] = field(default_factory=dict, repr=False)
 
     @property
     def unmatched(self) -> tuple[int, ...]:
@@ -74,37 +82,52 @@ class Table:
         return tuple(line for line in self.lines if line not in self.matched)
 
     def row_for(self, source: Source, identity: Identity) -> Row | None:
-        """The row about a scan, remembered as matched; None where there is none."""
+        """The row about a scan, remembered as matched; None where there is none, or where it is another file's."""
         keys = self.join.scan_keys(source, identity)
         row = next((self.rows[key] for key in keys if key in self.rows), None)
-        if row is not None:
-            self.matched.add(row.line)
+        if row is None or row.key is None:
+            return None
+        self.matched.add(row.line)
+        # Two series of one folder, or two readings of one file, are no two files.
+        if self.join.is_bare(row.key) and self._met.setdefault(row.line, source.path) != source.path:
+            self.ambiguous.add(row.line)
+            return None
         return row
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, strict: bool = True) -> Table:
     """A table of UTF-8 text: .tsv by tabs, anything else by commas (or by semicolons where the header has no comma).
 
+    Args:
+        path: of the file.
+        strict: refuse a header that cannot name a column and a typed cell, such as an age, that cannot be understood;
+            otherwise the column is dropped, as "column 2", and the cell counts as missing and in `Table.unread`.
+
     Raises:
-        UsageError: no table, no column to join on, rows of another length, two rows about the same scans, or a typed
-            cell, such as an age, that cannot be understood.
+        UsageError: no table, no column to join on, rows of another length, two rows about the same scans, or what
+            `strict` refuses.
     """
     records = _records(path)
-    columns = _column_names(path, records[0][1])
+    columns = _column_names(path, records[0][1], strict=strict)
     join = join_of(path, columns)
-    personal = {name for name in columns if is_personal(name) or name in SERIES_COLUMNS}
-    dropped = tuple(name for name in columns if name in personal and name not in join.columns)
+    unkept = {name for name in columns if is_personal(name) or name in SERIES_COLUMNS or " " in name}
+    dropped = tuple(name for name in columns if name in unkept and name not in join.columns)
     rows: dict[Key, Row] = {}
+    unread = 0
     for line, cells in records[1:]:
         if len(cells) != len(columns):
             raise UsageError(f"{path.name}, line {line}: {len(cells)} cells; expected {len(columns)} as in the header")
-        row = _row(path, line, dict(zip(columns, cells, strict=True)), join, dropped)
+        row, misread = _row(line, dict(zip(columns, cells, strict=True)), join, dropped)
+        if misread and strict:
+            expected = TYPED_COLUMNS[misread[0]][1]
+            raise UsageError(f"{path.name}, line {line}: {misread[0]} cannot be understood; expected {expected}")
+        unread += len(misread)
         if row.key is not None and row.key in rows:
             first = rows[row.key].line
             raise UsageError(f"{path.name}: lines {first} and {line} are about the same scans; keep one of them")
         if row.key is not None:
             rows[row.key] = row
-    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in records[1:]))
+    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in records[1:]), unread=unread)
 
 
 def find_participants(path: Path) -> Path | None:
@@ -155,30 +178,49 @@ def _records(path: Path) -> list[tuple[int, list[str]]]:
     return records
 
 
-def _column_names(path: Path, header: list[str]) -> tuple[str, ...]:
-    names = tuple(column_name(text) for text in header)
-    for position, name in enumerate(names):
-        if not name:
-            raise UsageError(f"{path.name}: column {position + 1} has no name")
-        if name in names[:position]:
+def _column_names(path: Path, header: list[str], *, strict: bool) -> tuple[str, ...]:
+    """The columns' names; one that cannot be is refused, or "column 2", which no header reads as."""
+    read = [column_name(text) for text in header]
+    names: list[str] = []
+    for position, given in enumerate(read, start=1):
+        name = given
+        if given in AGE_COLUMNS:
+            # Beside another age it would be a label that is not pooled: it is dropped.
+            second = "age" in names or "age" in read
+            name = f"{given} (column {position})" if second else "age"
+        fault = _fault(name)
+        if fault and strict:
+            raise UsageError(f"{path.name}: column {position} has {fault}")
+        if not fault and name in names:
             raise UsageError(f"{path.name}: two columns named {name!r}; rename one")
-    return names
+        names.append(f"column {position}" if fault else name)
+    return tuple(names)
 
 
-def _row(path: Path, line: int, cells: dict[str, str], join: Join, dropped: tuple[str, ...]) -> Row:
+def _fault(name: str) -> str | None:
+    """Why a header cannot name a column; None where it can."""
+    if len(name) > MAX_HEADER_LENGTH:
+        return f"a name of {len(name)} characters; expected at most {MAX_HEADER_LENGTH}"
+    return None if name else "no name"
+
+
+def _row(line: int, cells: dict[str, str], join: Join, dropped: tuple[str, ...]) -> tuple[Row, list[str]]:
+    """What one line says, and the typed columns whose cells cannot be understood."""
     tidy = {name: " ".join(cell.split()) for name, cell in cells.items()}
     row = {name: value for name, value in tidy.items() if value.lower() not in MISSING}
     typed: dict[str, Any] = {}
-    for name in TYPED_COLUMNS.keys() & row.keys():
-        understand, expected = TYPED_COLUMNS[name]
+    misread: list[str] = []
+    for name, (understand, _) in TYPED_COLUMNS.items():
         try:
-            typed[name] = understand(row[name])
-        except (ValueError, KeyError) as error:
-            raise UsageError(f"{path.name}, line {line}: {name} cannot be understood; expected {expected}") from error
-    return Row(
+            if name in row:
+                typed[name] = understand(row[name])
+        except (ValueError, KeyError, OverflowError):
+            misread.append(name)
+    found = Row(
         line=line,
         key=join.row_key(row),
         patient=row.get(join.patient or ""),
         metadata=ScanMetadata(**typed),
         labels={n: value for n, value in row.items() if n not in {*TYPED_COLUMNS, *join.columns, *dropped}},
     )
+    return found, misread

@@ -52,8 +52,8 @@ def make(folder: Path) -> SmallArchive:
         digest = archive.key.digest("content", content_digest(source))
         case = archive.catalog.commit_volume(_volume(archive, 99, 0, own, png, content_key=digest))
         archive.catalog.quarantine(
-            archive.key.digest("source", "/scans/bad.nii.gz"),
-            locator="/scans/bad.nii.gz",
+            archive.key.digest("source", "/scans/sub-77/bad.zip#1.2.840.77"),
+            locator="/scans/sub-77/bad.zip#1.2.840.77",
             size=3,
             mtime_ns=1,
             code="not-3d",

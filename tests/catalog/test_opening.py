@@ -34,6 +34,20 @@ def test_writing_makes_the_folder_for_its_owner_alone(tmp_path: Path, key: Archi
     assert not (home / "backups").exists()
 
 
+def test_the_catalog_is_its_owners_alone_in_a_folder_open_to_all(tmp_path: Path, key: ArchiveKey) -> None:
+    tmp_path.chmod(0o755)
+    with Catalog.open(tmp_path, key, mode="write"):
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("volume_id", [10**20, 2**63, 0, -1, -(10**20)])
+def test_an_id_that_no_volume_can_have_is_of_no_volume(catalog: Catalog, volume_id: int) -> None:
+    for ask in (catalog.volume, catalog.locator, lambda i: catalog.set_label(i, "grade", "II", origin="accepted")):
+        with pytest.raises(UsageError, match="no volume"):
+            ask(volume_id)
+    assert catalog.preview(volume_id) is None
+
+
 def test_what_was_written_is_read_by_the_next_opening(
     catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, key: ArchiveKey
 ) -> None:

@@ -1,6 +1,8 @@
 """Revisions: creating, upgrading after a backup, refusing what is newer."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,16 @@ def test_the_revisions_follow_one_another() -> None:
     assert len(scripts.get_heads()) == 1
 
 
+def test_a_foreign_migrations_package_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "__init__.py").touch()
+    code = (
+        "from raptor_search.catalog.schema import migration_config as c; print(c().get_main_option('script_location'))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(run.stdout.strip()) == Path(__file__).parents[2] / "migrations"
+
+
 def test_an_older_archive_is_refused_by_readers_and_left_as_it_is(old_home: Path, key: ArchiveKey) -> None:
     before = (old_home / "catalog.db").read_bytes()
     with pytest.raises(CatalogError, match=f"older raptor-search: run `raptor upgrade --home {old_home}`"):
@@ -69,6 +81,7 @@ def test_an_older_archive_is_upgraded_by_a_writer_after_a_backup(old_home: Path,
         assert catalog.setting("notice") == "made long ago"
         catalog.audit("ann", "search", "the new table works")
     (backup,) = (old_home / "backups").iterdir()
+    assert backup.stat().st_mode & 0o777 == 0o600
     assert revision(backup) == "0001"
     assert revision(old_home / "catalog.db") == "0002"
     assert "audit" not in tables(backup)

@@ -111,7 +111,7 @@ def test_weights_of_another_model_are_refused_by_tensor(fault: Any, named: str, 
     fault(content)
     path = tmp_path / "other.safetensors"
     save_file(content or {"other": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match=f"dinov2-small: these weights are another model's: {named}") as caught:
+    with pytest.raises(WeightsError, match=f"holds another model's weights: {named}") as caught:
         load_dinov2(SMALL, layer="last", weights=path, device=CPU)
     assert "\n" not in caught.value.message
 
@@ -119,7 +119,9 @@ def test_weights_of_another_model_are_refused_by_tensor(fault: Any, named: str, 
 def test_another_size_is_refused(saved: tuple[EncoderCard, Any, Path]) -> None:
     card, _, folder = saved
     larger = dataclasses.replace(card, dim=192, layers=4)
-    with pytest.raises(WeightsError, match=r"another model's: missing .*; mismatched .* check --encoder and --weights"):
+    with pytest.raises(
+        WeightsError, match=r"another model's weights: missing .*; mismatched .* check --encoder and --weights"
+    ):
         load_dinov2(larger, layer="last", weights=folder, device=CPU)
 
 

@@ -204,9 +204,31 @@ def test_secondary_captures_with_positions_are_a_volume(
 
 def test_an_image_without_a_series_is_refused(tmp_path: Path, series: list[Path], edit: Edit) -> None:
     edit(series[0], SeriesInstanceUID=None)
-    (found,) = (one for one in discover([tmp_path]) if isinstance(one, Refused))
+    found, _ = (one for one in discover([tmp_path]) if isinstance(one, Refused))
     assert found.error.code == "unreadable"
     assert "SeriesInstanceUID" in found.error.message
+
+
+@pytest.mark.parametrize("content", [bytes(128) + b"DICM" + b"\xff" * 40, b""])
+@pytest.mark.parametrize("place", [0, 4, -1])
+def test_a_series_with_a_damaged_file_beside_it_is_refused(
+    tmp_path: Path, series: list[Path], content: bytes, place: int
+) -> None:
+    shutil.copytree(tmp_path / "ct", tmp_path / "whole")
+    series[place].write_bytes(content)
+    damaged, refused = (one for one in discover([tmp_path]) if isinstance(one, Refused))
+    assert damaged.source.path == series[place]
+    assert (refused.source.path, len(refused.source.files)) == (tmp_path / "ct", len(series) - 1)
+    assert refused.error.code == "unreadable"
+    assert refused.error.message == ("1 file of its folder is damaged: the series may lack slices; mend or remove it")
+    (whole,) = (one for one in discover([tmp_path]) if isinstance(one, Source))
+    assert whole.path == tmp_path / "whole"
+
+
+def test_a_file_that_is_no_dicom_leaves_the_series_beside_it(tmp_path: Path, series: list[Path]) -> None:
+    (tmp_path / "ct" / "page.dcm").write_text("<html>" * 50)
+    (tmp_path / "ct" / "bad.nii").write_bytes(b"")
+    assert [len(one.files) for one in discover([tmp_path]) if isinstance(one, Source)] == [len(series)]
 
 
 def test_one_file_of_a_series_is_a_source_of_one_slice(series: list[Path]) -> None:

@@ -212,3 +212,15 @@ def test_damage_anywhere_gives_a_read_error_or_a_volume(
             except ReadError as error:
                 outcomes.add(error.code)
     assert {"npz", "unreadable", "not-a-volume"} <= outcomes
+
+
+@pytest.mark.parametrize(("extra", "code"), [(64 * 2**20, "too-large"), (10_000, "unreadable")])
+def test_labels_that_inflate_beyond_their_header_are_refused(tmp_path: Path, extra: int, code: str) -> None:
+    np.save(tmp_path / "labels.npy", np.zeros((2, 1), np.uint8))
+    np.save(tmp_path / "images.npy", images(2))
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "images.npy", "train_images.npy")
+        archive.writestr("train_labels.npy", (tmp_path / "labels.npy").read_bytes() + bytes(extra))
+    with pytest.raises(ReadError) as caught:
+        npz_labels(tmp_path / "bomb.npz", "train_0")
+    assert caught.value.code == code

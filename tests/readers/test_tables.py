@@ -65,6 +65,24 @@ def test_a_file_of_another_folder_is_not_met(tmp_path: Path) -> None:
     assert rows.unmatched == (2,)
 
 
+@pytest.mark.parametrize("cell", ["T1.nii.gz", "./T1.nii.gz", "T1"])
+def test_a_bare_name_is_the_row_of_one_file_only(tmp_path: Path, cell: str) -> None:
+    rows = table(tmp_path, f"file,x\n{cell},1\n")
+    first, second = (nifti(tmp_path / name / "T1.nii.gz") for name in ("sub-01", "sub-02"))
+    assert [labels(source, scan(), rows) for source in (first, first)] == [{"x": "1"}] * 2
+    assert rows.ambiguous == set()
+    assert [labels(source, scan(), rows) for source in (second, first)] == [{}, {"x": "1"}]
+    assert rows.ambiguous == {2}
+
+
+def test_two_series_of_a_folder_share_its_row(tmp_path: Path) -> None:
+    rows = table(tmp_path, "file,x\nct,1\n")
+    for series in ("1.2", "1.3"):
+        found = Source(tmp_path / "ct", "dicom", series, (tmp_path / "ct" / series,), 1, 1)
+        assert labels(found, scan(), rows) == {"x": "1"}
+    assert rows.ambiguous == set()
+
+
 def test_entries_of_an_npz_are_met_by_file_and_member(tmp_path: Path) -> None:
     rows = table(tmp_path, "file,x\norgan.npz#train_0,1\ntest_3,2\n")
     path = tmp_path / "organ.npz"
@@ -129,6 +147,20 @@ def test_typed_columns_fill_only_what_the_file_leaves_open(tmp_path: Path) -> No
     assert found.labels == {}
 
 
+@pytest.mark.parametrize("column", ["PatientAge", "patient_age", "age_at_scan", "Age (years)"])
+def test_other_names_of_the_age_are_pooled_as_it_is(tmp_path: Path, column: str) -> None:
+    rows = table(tmp_path, f"file,{column}\na.nii,97\n")
+    found = annotate(scan(), nifti(tmp_path / "a.nii"), [rows])
+    assert (found.metadata.age, found.labels, rows.dropped) == (90, {}, ())
+
+
+@pytest.mark.parametrize("header", ["age,age_at_scan", "age_at_scan,age", "age_years,patient_age"])
+def test_a_second_age_is_dropped(tmp_path: Path, header: str) -> None:
+    rows = table(tmp_path, f"file,{header}\na.nii,97,97\n")
+    found = annotate(scan(), nifti(tmp_path / "a.nii"), [rows])
+    assert (found.metadata.age, found.labels, len(rows.dropped)) == (90, {}, 1)
+
+
 def test_empty_cells_say_nothing(tmp_path: Path) -> None:
     rows = table(tmp_path, "file\tage\tgrade\tsite\na.nii\tn/a\tNaN\t  \n", name="labels.tsv")
     found = annotate(Scan(VOLUME, ScanMetadata(age=5.0)), nifti(tmp_path / "a.nii"), [rows])
@@ -169,6 +201,19 @@ def test_a_dicom_patient_stays_and_a_path_gives_way(tmp_path: Path) -> None:
         "accession_number",
         "comments",
         "hospital",
+        "time",
+        "acq_time",
+        "datetime",
+        "visit_dt",
+        "admission",
+        "admitted",
+        "ward",
+        "scan_day",
+        "image_path",
+        "patientname",
+        "patientid",
+        "birthdate",
+        "studydate",
     ],
 )
 def test_columns_that_look_personal_are_dropped_and_reported(tmp_path: Path, column: str) -> None:
@@ -180,7 +225,8 @@ def test_columns_that_look_personal_are_dropped_and_reported(tmp_path: Path, col
 
 
 @pytest.mark.parametrize(
-    "column", ["covid", "candidate", "update_count", "validity", "idh_status", "site", "named_entity"]
+    "column",
+    ["covid", "candidate", "update_count", "validity", "idh_status", "site", "named_entity", "timepoint", "forward"],
 )
 def test_columns_that_only_resemble_them_are_kept(tmp_path: Path, column: str) -> None:
     assert labels(nifti(tmp_path / "a.nii"), scan(), table(tmp_path, f"file,{column}\na.nii,1\n")) == {column: "1"}
@@ -238,6 +284,40 @@ def test_a_table_that_cannot_be_is_one_clear_line(tmp_path: Path, content: bytes
     assert "labels.csv" in caught.value.message
     assert "SECRET" not in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_a_table_found_beside_the_data_stops_at_no_cell(tmp_path: Path) -> None:
+    path = tmp_path / "participants.tsv"
+    path.write_text(
+        "participant_id\tsex\tage\tyear\tgrade\nsub-01\tunknown\t20-25\tinf\thigh\nsub-02\tF\t7\t2020\tlow\n"
+    )
+    rows = read_table(path, strict=False)
+    assert rows.unread == 3
+    found = annotate(scan(), nifti(tmp_path / "sub-01" / "a.nii"), [rows])
+    assert (found.metadata, found.labels) == (ScanMetadata(), {"grade": "high"})
+    assert annotate(scan(), nifti(tmp_path / "sub-02" / "a.nii"), [rows]).metadata.age == 7
+    with pytest.raises(UsageError, match="line 2: sex cannot be understood"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [("x" * 101, "column 2 has a name of 101 characters; expected at most 100"), ("年齢", "no name")],
+)
+def test_a_header_that_names_no_label_is_refused_or_dropped(tmp_path: Path, header: str, words: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"file,{header},性別,grade\na.nii,SECRET,SECRET,high\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=words):
+        read_table(path)
+    rows = read_table(path, strict=False)
+    assert rows.dropped == ("column 2", "column 3")
+    assert labels(nifti(tmp_path / "a.nii"), scan(), rows) == {"grade": "high"}
+
+
+def test_a_header_of_just_100_characters_is_kept(tmp_path: Path) -> None:
+    assert labels(nifti(tmp_path / "a.nii"), scan(), table(tmp_path, f"file,{'x' * 100}\na.nii,1\n")) == {
+        "x" * 100: "1"
+    }
 
 
 def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
