@@ -7,7 +7,6 @@ from typing import BinaryIO, cast
 import numpy as np
 import streamlit as st
 from jaxtyping import Float
-from raptor_search.preview import three_planes
 
 from app.filters import Asked
 from app.session import author, identity
@@ -16,6 +15,7 @@ from app.words import shown
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
 from raptor_search.index_files import IndexCache
+from raptor_search.preview import three_planes
 from raptor_search.readers import Scan, content_digest, read_file
 from raptor_search.search import SearchResult, search
 
