@@ -69,6 +69,33 @@ TYPED_COLUMNS: dict[str, ColumnType] = {
     "spacing_s": "number",
     "orientation": "text",
     "oriented": "flag",
+    "plane": "text",
+    "slices": "number",
+    "gap_mm": "number",
+    "smallest_gap_mm": "number",
+    "largest_gap_mm": "number",
+    "missing_slices": "number",
+    "doubled_slices": "number",
+    "tilt_deg": "number",
+    "oblique_deg": "number",
+    "resampled": "flag",
+    "sheared": "flag",
+    "stack": "number",
+    "stacks": "number",
+    "stack_by": "text",
+    "t": "number",
+    "series_kind": "text",
+    "session": "text",
+    "split": "text",
+    "slice_thickness_mm": "number",
+    "echo_time_ms": "number",
+    "repetition_time_ms": "number",
+    "inversion_time_ms": "number",
+    "flip_angle_deg": "number",
+    "b_value": "number",
+    "field_strength_t": "number",
+    "tube_voltage_kv": "number",
+    "kernel": "text",
 }
 """The columns of a volume that filters may name, in the order in which they are shown."""
 
@@ -98,6 +125,7 @@ class KnownSource:
         mtime_ns: time of last change, in nanoseconds.
         content_key: keyed hash of its bytes.
         spec_ids: the specs under which it is embedded.
+        reader: version of the readers that read it, None before there were any.
     """
 
     id: int
@@ -105,6 +133,7 @@ class KnownSource:
     mtime_ns: int
     content_key: str
     spec_ids: frozenset[int]
+    reader: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +148,8 @@ class NewVolume:
         labels: "given" labels by name.
         preview: PNG, or None.
         orientation: codes of the stored axes, such as "LPS".
+        subject_key: keyed hash of the patient without the data set; `patient_key` may hold both.
+        reader: version of the readers that made it.
 
     Raises:
         UsageError: on construction, where a key is not a keyed hash: raw identifiers are never stored.
@@ -152,9 +183,38 @@ class NewVolume:
     contrast_agent: bool | None = None
     manufacturer: str | None = None
     model: str | None = None
+    plane: str | None = None
+    slices: int | None = None
+    gap_mm: float | None = None
+    smallest_gap_mm: float | None = None
+    largest_gap_mm: float | None = None
+    missing_slices: int | None = None
+    doubled_slices: int | None = None
+    tilt_deg: float | None = None
+    oblique_deg: float | None = None
+    resampled: bool | None = None
+    sheared: bool | None = None
+    stack: int | None = None
+    stacks: int | None = None
+    stack_by: str | None = None
+    t: int | None = None
+    series_kind: str | None = None
+    session: str | None = None
+    split: str | None = None
+    slice_thickness_mm: float | None = None
+    echo_time_ms: float | None = None
+    repetition_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    flip_angle_deg: float | None = None
+    b_value: float | None = None
+    field_strength_t: float | None = None
+    tube_voltage_kv: float | None = None
+    kernel: str | None = None
+    subject_key: str | None = None
+    reader: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("source_key", "content_key", "patient_key", "study_key", "series_key", "site_key"):
+        for name in ("source_key", "content_key", "patient_key", "study_key", "series_key", "site_key", "subject_key"):
             key = getattr(self, name)
             if key is not None and not _DIGEST.fullmatch(key):
                 raise UsageError(f"{name} is not a keyed hash: expected ArchiveKey.digest, 64 hex digits")
@@ -186,6 +246,34 @@ class VolumeRecord:
     orientation: str
     oriented: bool
     labels: Mapping[str, str]
+    plane: str | None = None
+    slices: int | None = None
+    gap_mm: float | None = None
+    smallest_gap_mm: float | None = None
+    largest_gap_mm: float | None = None
+    missing_slices: int | None = None
+    doubled_slices: int | None = None
+    tilt_deg: float | None = None
+    oblique_deg: float | None = None
+    resampled: bool | None = None
+    sheared: bool | None = None
+    stack: int | None = None
+    stacks: int | None = None
+    stack_by: str | None = None
+    t: int | None = None
+    series_kind: str | None = None
+    session: str | None = None
+    split: str | None = None
+    slice_thickness_mm: float | None = None
+    echo_time_ms: float | None = None
+    repetition_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    flip_angle_deg: float | None = None
+    b_value: float | None = None
+    field_strength_t: float | None = None
+    tube_voltage_kv: float | None = None
+    kernel: str | None = None
+    subject_key: str | None = None
 
     @property
     def subject(self) -> str | None:

@@ -34,6 +34,7 @@ class VolumeQueries(LabelQueries):
                 mtime_ns=row.mtime_ns,
                 content_key=row.content_key,
                 spec_ids=frozenset(spec_ids),
+                reader=row.reader,
             )
 
     def count(self, spec_id: int | None = None) -> int:

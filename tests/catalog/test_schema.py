@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_migrations_make_the_tables_that_the_code_declares(catalog: Catalog)
 
 def test_the_revisions_follow_one_another() -> None:
     scripts = ScriptDirectory.from_config(migration_config())
-    assert [script.revision for script in scripts.walk_revisions()] == ["0002", "0001"]
+    assert [script.revision for script in scripts.walk_revisions()] == ["0003", "0002", "0001"]
     assert len(scripts.get_heads()) == 1
 
 
@@ -83,7 +84,7 @@ def test_an_older_archive_is_upgraded_by_a_writer_after_a_backup(old_home: Path,
     (backup,) = (old_home / "backups").iterdir()
     assert backup.stat().st_mode & 0o777 == 0o600
     assert revision(backup) == "0001"
-    assert revision(old_home / "catalog.db") == "0002"
+    assert revision(old_home / "catalog.db") == "0003"
     assert "audit" not in tables(backup)
     assert "setting" in tables(backup)
     Catalog.open(old_home, key).close()
@@ -95,6 +96,32 @@ def test_upgrade_says_whether_there_was_anything_to_do(old_home: Path, key: Arch
     assert not upgrade(old_home)
     Catalog.open(old_home, key).close()
     assert len(list((old_home / "backups").iterdir())) == 1
+
+
+def test_a_split_that_was_a_label_becomes_a_column_and_goes_back(old_home: Path, key: ArchiveKey) -> None:
+    required = "source_key, locator, size, mtime_ns, content_key, added_at, format, size_r, size_a, size_s, "
+    required += "spacing_r, spacing_a, spacing_s, orientation, oriented"
+    with closing(sqlite3.connect(old_home / "catalog.db")) as database, database:
+        for source in ("a", "b"):
+            row = (source, b"", 1, 1, "c", 1.0, "npz", 4, 4, 4, 1.0, 1.0, 1.0, "RAS", 0)
+            database.execute(f"INSERT INTO volume ({required}) VALUES ({', '.join('?' * len(row))})", row)
+        for name, value, origin in (("split", "train", "given"), ("label", "3", "given")):
+            database.execute(
+                "INSERT INTO label (volume_id, name, value, origin, changed_at) VALUES (1, ?, ?, ?, 1)",
+                (name, value, origin),
+            )
+    with Catalog.open(old_home, key, mode="write") as catalog:
+        first, second = catalog.volumes([1, 2])
+        assert (first.split, first.labels) == ("train", {"label": "3"})
+        assert (second.split, second.labels) == (None, {})
+    engine = make_engine(database_url(old_home), foreign_keys=False)
+    with engine.begin() as connection:
+        command.downgrade(migration_config(connection), "0002")
+        assert connection.execute(text("SELECT name, value FROM label ORDER BY name")).all() == [
+            ("label", "3"),
+            ("split", "train"),
+        ]
+    engine.dispose()
 
 
 def test_upgrade_waits_for_no_writer(old_home: Path) -> None:
