@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from raptor_search.encoder_cards import EncoderCard
 from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule, choose_rule, published_rule
 from raptor_search.projection import gaussian_matrix, project
@@ -40,41 +41,6 @@ share every operation spin at its end and lose most of a busy machine; and the b
 
 THREADS = CORES // WORKERS
 """Threads of one operation: 1, but on machines with more cores than there are batches to fill them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderCard:
-    """What is known of an encoder before its weights are loaded.
-
-    Attributes:
-        name: as given to `--encoder`.
-        source: where the weights come from, a model hub's id or a package.
-        revision: the commit of the hub or the version of the package.
-        weights_sha256: the checkpoint's pinned hash; None where the revision alone is pinned.
-        licence: of the weights (SPDX).
-        patch: side of a patch in pixels; for a CNN its stride.
-        dim: numbers in a token.
-        grid: rows and columns of tokens at 224 x 224.
-        mean: taken from each of the three channels of a slice in [0, 1].
-        std: that each channel is then divided by.
-        layers: transformer blocks to choose from; 0 where only "last" is offered.
-        default_layer: a block number, or "last".
-        has_cls: whether the first token is a CLS token.
-    """
-
-    name: str
-    source: str
-    revision: str | None
-    weights_sha256: str | None
-    licence: str
-    patch: int
-    dim: int
-    grid: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    layers: int
-    default_layer: str
-    has_cls: bool
 
 
 class Encoder(Protocol):

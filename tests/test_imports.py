@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     {"errors", "specs"},
-    {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"},
+    {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
+    | {"encoder_cards"},
     {"embedding"},
     {"encoders", "readers", "index", "catalog", "keys", "filters", "preview"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from raptor_search.embedding import Encoder, EncoderCard, check_tokens
-from raptor_search.encoders.cards import ENCODERS
+from raptor_search.embedding import Encoder, check_tokens
+from raptor_search.encoder_cards import ENCODERS, EncoderCard
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.specs import PRESETS, EmbeddingSpec, Recipe
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -10,30 +9,37 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from raptor_search.embedding import EncoderCard
+from raptor_search.encoder_cards import EncoderCard, find_package_file
 from raptor_search.errors import WeightsError
 
-__all__ = ["check_pin", "package_file", "read_tensors", "sha256_of"]
+__all__ = ["check_pin", "mend", "package_file", "read_tensors", "sha256_of"]
 
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of what `torch.save` writes: a zip since torch 1.6, a bare pickle before."""
 
 
-def package_file(card: EncoderCard, package: str, *parts: str, install: str) -> Path:
-    """A data file of an installed package, found without importing the package.
+def package_file(card: EncoderCard) -> Path:
+    """The checkpoint inside the encoder's installed package, found without importing the package.
 
     Raises:
         WeightsError: where the package or the file is absent; names the command that installs it.
     """
-    spec = find_spec(package)
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        file = Path(folder, *parts)
-        if file.is_file():
-            return file
-    raise WeightsError(
-        f"{card.name}: its weights come in the package {card.source}, which is not installed: run `{install}`"
-    )
+    assert card.package is not None, card.name
+    file = find_package_file(card.package)
+    if file is None:
+        raise WeightsError(
+            f"{card.name}: its weights come in the package {card.source}, which is not installed: "
+            f"run `{card.package.install}`"
+        )
+    return file
+
+
+def mend(card: EncoderCard, *, given: bool) -> str:
+    """What to do about a packaged checkpoint that is not the pinned one, `given` by --weights or in the package."""
+    assert card.package is not None, card.name
+    install = card.package.install
+    flags = "--force-reinstall" if "--no-deps" in install else "--no-deps --force-reinstall"
+    return "leave --weights out" if given else f"run `{install} {flags}`"
 
 
 def sha256_of(card: EncoderCard, path: Path) -> str:

