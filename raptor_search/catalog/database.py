@@ -63,6 +63,11 @@ _HINTS = {
     "unable to open": "see that its folder exists and can be read",
     "not a database": "restore it from a copy",
     "malformed": "restore it from a copy",
+    "no such table": "restore it from a copy",
+    "relation ": "restore it from a copy",
+    "No space left": "free some space on the database's disk and run the command again",
+    'database "': "create it, or name another in RAPTOR_DATABASE_URL",
+    "lock timeout": "another process has held it for long; try again",
 }
 """What the user can do, by words of the driver's message."""
 

@@ -11,6 +11,7 @@ import pytest
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec
 from raptor_search.keys import ArchiveKey
 from raptor_search.specs import EmbeddingSpec
+from tests.databases import Postgres
 
 SPEC = EmbeddingSpec(
     encoder="tiny", layer="last", weights_sha256="0" * 64, grid=(1, 2), components_drawn=12, components_kept=12
@@ -38,13 +39,34 @@ def spec() -> EmbeddingSpec:
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory, key: ArchiveKey) -> Path:
     home = tmp_path_factory.mktemp("template") / "home"
-    Catalog.open(home, key, mode="write").close()
+    Catalog.open(home, key, url=f"sqlite:///{home}/catalog.db", mode="write").close()
     return home
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, key: ArchiveKey) -> str:
+    url = postgres.create()
+    Catalog.open(tmp_path_factory.mktemp("template") / "home", key, url=url, mode="write").close()
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run the test on SQLite, then on PostgreSQL, in an archive that is made already."""
+    if request.param == "sqlite":
+        yield "sqlite"
+        return
+    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("empty_database")
+    url = server.create(template)
+    monkeypatch.setenv("RAPTOR_DATABASE_URL", url)
+    yield "postgresql"
+    server.drop(url)
+
+
 @pytest.fixture
-def catalog(tmp_path: Path, empty_home: Path, key: ArchiveKey) -> Iterator[Catalog]:
-    shutil.copytree(empty_home, tmp_path / "home")
+def catalog(tmp_path: Path, empty_home: Path, database: str, key: ArchiveKey) -> Iterator[Catalog]:
+    if database == "sqlite":
+        shutil.copytree(empty_home, tmp_path / "home")
     with Catalog.open(tmp_path / "home", key, mode="write") as opened:
         yield opened
 

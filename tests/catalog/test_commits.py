@@ -1,6 +1,7 @@
 """What the indexer writes: whole volumes, shared vectors, replaced sources, quarantine."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,14 +202,18 @@ def test_raw_identifiers_cannot_be_stored(new_volume: NewVolumeOf) -> None:
             new_volume("a", **{name: "DOE^JANE"})
 
 
-def test_neither_locators_nor_their_text_are_in_the_file(
-    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, key: ArchiveKey
+def test_neither_locators_nor_their_text_are_in_the_files(
+    catalog: Catalog,
+    stored: StoredSpec,
+    new_volume: NewVolumeOf,
+    key: ArchiveKey,
+    stored_bytes: Callable[[Path], bytes],
 ) -> None:
     catalog.commit_volume(new_volume("doe-jane.nii"))
     catalog.quarantine(
         key.digest("source", "x"), locator="/scans/doe-john", size=1, mtime_ns=2, code="unreadable", reason="r"
     )
-    content = (catalog.home / "catalog.db").read_bytes()
+    content = stored_bytes(catalog.home)
     assert b"doe-" not in content
     assert catalog.volume(1).content_key.encode() in content
 

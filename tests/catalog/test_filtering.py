@@ -36,14 +36,17 @@ def maybe(rng: random.Random, values: list[Value]) -> Value | None:
     return rng.choice([None, *values])
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, key: ArchiveKey) -> Iterator[tuple[Catalog, list[VolumeRecord]]]:
-    """40 volumes whose every column is missing in some, seeded."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def archive(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, key: ArchiveKey
+) -> Iterator[tuple[Catalog, list[VolumeRecord]]]:
+    """40 volumes whose every column is missing in some, seeded; on either database."""
     rng = random.Random(7)
+    url = request.getfixturevalue("postgres").create() if request.param == "postgresql" else None
     spec = EmbeddingSpec(
         encoder="tiny", layer="last", weights_sha256="0" * 64, grid=(1, 1), components_drawn=1, components_kept=1
     )
-    with Catalog.open(tmp_path_factory.mktemp("filters") / "home", key, mode="write") as catalog:
+    with Catalog.open(tmp_path_factory.mktemp("filters") / "home", key, url=url, mode="write") as catalog:
         spec_id = catalog.add_spec(spec, {}).id
         for number in range(40):
             labels = {name: str(rng.choice(LABEL_VALUES)) for name in ("grade", "my label") if rng.random() < 0.7}
