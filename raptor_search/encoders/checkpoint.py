@@ -84,7 +84,7 @@ def read_tensors(card: EncoderCard, path: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise WeightsError(
-            f"{card.name}: {path} is truncated or no checkpoint ({error}); expected a whole safetensors file"
+            f"{card.name}: {path} is truncated or no checkpoint ({error}); expected a whole safetensors or .pth file"
         ) from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsError(f"{card.name}: {path} is no table of named tensors; expected a safetensors file")

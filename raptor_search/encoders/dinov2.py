@@ -1,10 +1,14 @@
-"""DINOv2 (Oquab et al., arXiv 2304.07193) through transformers: the paper's encoder, in four sizes."""
+"""DINOv2 (Oquab et al., arXiv 2304.07193) through transformers: the paper's encoder, in four sizes.
+
+Each comes also with four registers (Darcet et al., arXiv 2309.16588): tokens that the model uses and that are dropped
+here.
+"""
 
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,6 +16,8 @@ from torch import Tensor, nn
 
 from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, read_tensors, sha256_of
+from raptor_search.encoders.hub import hub_file
+from raptor_search.encoders.meta_names import from_meta_names, has_meta_names
 from raptor_search.encoders.pixels import Pixels
 from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.errors import WeightsError
@@ -26,12 +32,9 @@ HEAD_DIM = 64
 TRAINED_SIDE = 518
 """Pixels of the images that the position table was trained on: 37 x 37 patches."""
 
-SWIGLU = {"dinov2-giant"}
+SWIGLU = {"dinov2-giant", "dinov2-giant-reg"}
 
-HUB_TIMEOUT = 10.0
-"""Seconds after which the hub counts as out of reach."""
-
-REASON_LENGTH = 100
+MEND = "give --weights FILE, or choose --encoder efficientnet-lite0"
 
 NAMED = 3
 """Tensors named in a message about weights that do not fit."""
@@ -78,6 +81,8 @@ class Dinov2:
         """The final LayerNorm of the chosen block's output: CLS, then the patches row by row."""
         with torch.inference_mode():
             tokens: Tensor = self._model(pixel_values=self._pixels(slices)).last_hidden_state
+            if self.card.registers:
+                tokens = torch.cat([tokens[:, :1], tokens[:, 1 + self.card.registers :]], dim=1)
         return tokens
 
 
@@ -87,18 +92,21 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
     Args:
         card: which size.
         layer: a block number, or "last".
-        weights: a safetensors file, or a folder that holds `model.safetensors`.
+        weights: a safetensors file, a folder that holds `model.safetensors`, or Meta's own `.pth`.
         device: where it will run.
 
     Raises:
         WeightsError: where the weights cannot be had, cannot be read, or are another model's.
     """
-    path = _download(card) if weights is None else _local(card, weights)
+    path = hub_file(card, [FILE], mend=MEND) if weights is None else _local(card, weights)
     sha256 = sha256_of(card, path)
     if weights is None:
         check_pin(card, path, sha256, mend=f"delete {path} and run again")
+    tensors = read_tensors(card, path)
+    if has_meta_names(tensors):
+        tensors = from_meta_names(tensors)
     try:
-        return Dinov2(card, read_tensors(card, path), layer=layer, weights_sha256=sha256, device=device)
+        return Dinov2(card, tensors, layer=layer, weights_sha256=sha256, device=device)
     except ForeignTensors as error:
         raise WeightsError(
             f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "
@@ -107,39 +115,22 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
 
 
 def _local(card: EncoderCard, weights: Path) -> Path:
-    path = weights / FILE if weights.is_dir() else weights
-    if not path.is_file():
-        raise WeightsError(f"{card.name}: {path} does not exist; expected a safetensors file: check --weights")
-    return path
-
-
-def _download(card: EncoderCard) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    # The hub's own error derives from the root error of its HTTP client, another library in each major version.
-    refused = cast(tuple[type[Exception], ...], (OSError, ValueError, *HfHubHTTPError.__bases__))
-    try:
-        try:
-            return Path(hf_hub_download(card.source, FILE, revision=card.revision, local_files_only=True))
-        except LocalEntryNotFoundError:
-            # One quick question first: without a network the download itself would retry for half a minute.
-            get_hf_file_metadata(hf_hub_url(card.source, FILE, revision=card.revision), timeout=HUB_TIMEOUT)
-            return Path(hf_hub_download(card.source, FILE, revision=card.revision))
-    except refused as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:REASON_LENGTH]
+    if weights.is_dir():
+        path = weights / FILE
+        if not path.is_file():
+            raise WeightsError(f"{card.name}: {weights} holds no {FILE}; expected a model's folder: check --weights")
+        return path
+    if not weights.is_file():
         raise WeightsError(
-            f"{card.name}: its weights are not here and could not be downloaded ({reason}); "
-            "give --weights FILE, or choose --encoder efficientnet-lite0"
-        ) from error
+            f"{card.name}: {weights} does not exist; expected a safetensors or .pth file: check --weights"
+        )
+    return weights
 
 
 def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
-    """A transformers Dinov2Model holding exactly these tensors, in float32."""
-    guard_torchvision()
-    from transformers import Dinov2Config, Dinov2Model
-
-    config = Dinov2Config(
+    """A transformers model holding exactly these tensors, in float32."""
+    model_class, config_class = _classes(card)
+    config = config_class(
         hidden_size=card.dim,
         num_hidden_layers=card.layers,
         num_attention_heads=card.dim // HEAD_DIM,
@@ -148,13 +139,25 @@ def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
         use_swiglu_ffn=card.name in SWIGLU,
     )
     # Loading through from_pretrained, as transformers renames the modules, not the checkpoints, between versions.
-    load: Any = Dinov2Model.from_pretrained
+    load: Any = model_class.from_pretrained
     with _quiet():
         model, report = load(
             None, config=config, state_dict=tensors, output_loading_info=True, ignore_mismatched_sizes=True
         )
     _check_fit(card, report)
     return model.float().requires_grad_(False)
+
+
+def _classes(card: EncoderCard) -> tuple[Any, Any]:
+    """Model and configuration. With registers the position table is resampled with antialiasing, without them not."""
+    guard_torchvision()
+    if card.registers:
+        from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+
+        return Dinov2WithRegistersModel, Dinov2WithRegistersConfig
+    from transformers import Dinov2Config, Dinov2Model
+
+    return Dinov2Model, Dinov2Config
 
 
 def _check_fit(card: EncoderCard, report: dict[str, Any]) -> None:

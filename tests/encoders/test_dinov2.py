@@ -12,38 +12,44 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Dinov2Config, Dinov2Model
 
-from raptor_search.embedding import EncoderCard
+from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders import ENCODERS
 from raptor_search.encoders.dinov2 import load_dinov2
+from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.errors import WeightsError
 
 CPU = torch.device("cpu")
 SMALL = dataclasses.replace(ENCODERS["dinov2-small"], dim=128, layers=3)
 GIANT = dataclasses.replace(ENCODERS["dinov2-giant"], dim=128, layers=3)
+SMALL_REG = dataclasses.replace(ENCODERS["dinov2-small-reg"], dim=128, layers=3)
+GIANT_REG = dataclasses.replace(ENCODERS["dinov2-giant-reg"], dim=128, layers=3)
 
 
 def original(card: EncoderCard, seed: int = 0) -> Any:
     """A model of the card's architecture with random weights, none of them at its neutral value."""
+    guard_torchvision()
+    import transformers
+
     torch.manual_seed(seed)
-    config = Dinov2Config(
+    family = "Dinov2WithRegisters" if card.registers else "Dinov2"
+    config = getattr(transformers, f"{family}Config")(
         hidden_size=card.dim,
         num_hidden_layers=card.layers,
         num_attention_heads=2,
         image_size=518,
         patch_size=14,
-        use_swiglu_ffn=card.name == "dinov2-giant",
+        use_swiglu_ffn=card.name.startswith("dinov2-giant"),
         attn_implementation="eager",
     )
-    model = Dinov2Model(config).eval()
+    model = getattr(transformers, f"{family}Model")(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model
 
 
-@pytest.fixture(scope="module", params=[SMALL, GIANT], ids=["mlp", "swiglu"])
+@pytest.fixture(scope="module", params=[SMALL, GIANT, SMALL_REG, GIANT_REG], ids=lambda card: card.name)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[EncoderCard, Any, Path]:
     card: EncoderCard = request.param
     folder = tmp_path_factory.mktemp(card.name)
@@ -65,6 +71,7 @@ def test_tokens_equal_transformers_own_forward(saved: tuple[EncoderCard, Any, Pa
     with torch.inference_mode():
         states = model(colour, output_hidden_states=True).hidden_states
         expected = model.layernorm(states[int(layer) if layer != "last" else card.layers])
+        expected = torch.cat([expected[:, :1], expected[:, 1 + card.registers :]], dim=1)
     tokens = encoder.encode(grey)
     assert tokens.shape == (2, 257, card.dim)
     assert tokens.dtype == torch.float32
