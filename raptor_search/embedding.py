@@ -1,12 +1,6 @@
-"""From a volume to its embedding: slices through the encoder, tokens averaged over each plane, then projected.
+"""What an embedding is, what an encoder promises, and the embedding of a single volume."""
 
-The mean over slices and the projection are linear, so the mean is taken first: only three token grids leave the device.
-"""
-
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,10 +11,8 @@ from torch import Tensor
 
 from raptor_search.encoder_cards import EncoderCard
 from raptor_search.errors import ReadError, SpecError
-from raptor_search.intensity import IntensityRule, choose_rule, published_rule
-from raptor_search.projection import gaussian_matrix, project
+from raptor_search.intensity import IntensityRule
 from raptor_search.reference import reference_mean
-from raptor_search.slicing import SliceBatch, slice_batches, slice_counts
 from raptor_search.specs import EmbeddingSpec, Recipe
 from raptor_search.volume import Volume
 
@@ -28,19 +20,6 @@ __all__ = ["Embedding", "Encoder", "EncoderCard", "Progress", "embed", "referenc
 
 Progress = Callable[[int, int], None]
 """Called after each batch with the slices done and the slices in all."""
-
-BATCH = {"cpu": 4, "cuda": 128}
-"""Slices encoded at once. On a CPU few: the activations of 4 slices stay nearer to its caches than those of 16."""
-
-CORES = torch.get_num_threads()
-"""What torch may use of the CPU, as it found it (or OMP_NUM_THREADS said)."""
-
-WORKERS = min(CORES, 8)
-"""Batches encoded at once on a CPU. Batches side by side, one core each, never wait for each other, where threads that
-share every operation spin at its end and lose most of a busy machine; and the bits depend on no number of workers."""
-
-THREADS = CORES // WORKERS
-"""Threads of one operation: 1, but on machines with more cores than there are batches to fill them."""
 
 
 class Encoder(Protocol):
@@ -67,7 +46,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
-        """Tokens of grey slices in [0, 1]: CLS first where there is one, then the grid row by row."""
+        """Tokens of grey float32 slices in [0, 1], in float32 or bfloat16: CLS first, if any, then the grid by rows."""
         ...
 
 
@@ -79,11 +58,14 @@ class Embedding:
         spec: what it was made with.
         values: finite float32.
         intensity_rule: the window that the voxels went through.
+        tokens: the means that `values` are the projection of, where they were asked for: whatever follows the mean
+            (components, seed, scale) can be had from them by `raptor_search.projection.reproject`.
     """
 
     spec: EmbeddingSpec
     values: Float32[np.ndarray, "plane k token"]
     intensity_rule: IntensityRule
+    tokens: Float32[np.ndarray, "plane token d"] | None = None
 
     @property
     def vector(self) -> Float32[np.ndarray, " length"]:
@@ -104,7 +86,7 @@ class Embedding:
 
 
 def embed(volume: Volume, encoder: Encoder, spec: EmbeddingSpec, *, progress: Progress | None = None) -> Embedding:
-    """The Raptor embedding of a volume.
+    """The Raptor embedding of one volume; for many, `raptor_search.engine.Engine` is faster.
 
     The same volume, spec, machine and thread count give the same bits.
 
@@ -113,13 +95,15 @@ def embed(volume: Volume, encoder: Encoder, spec: EmbeddingSpec, *, progress: Pr
     Raises:
         SpecError: where the spec was made for another encoder, layer or weights, or has no rule for this volume.
         ReadError: "not-finite" where the voxels drive the encoder out of range.
+        UsageError: where the memory does not suffice for one slice.
     """
-    check_belongs(spec, encoder)
-    means, rule = token_means(volume, encoder, spec.recipe, progress=progress)
-    values = project(means, gaussian_matrix(encoder.card.dim, spec))
-    if not np.isfinite(values).all():
-        raise ReadError("not-finite", "the encoder's tokens are not finite; expected an image of ordinary range")
-    return Embedding(spec, values, rule)
+    from raptor_search.engine import Engine  # it builds on this module's types
+
+    engine = Engine(encoder, spec, compiled=False)
+    ((_, made),) = engine.embed([(None, volume, None)], on_slices=_unkeyed(progress))
+    if isinstance(made, ReadError):
+        raise made
+    return made
 
 
 def token_means(
@@ -129,54 +113,15 @@ def token_means(
 
     Raises:
         SpecError: where the recipe has no rule for this volume, or asks for a CLS token that the encoder lacks.
+        UsageError: where the memory does not suffice for one slice.
     """
-    check_tokens(recipe, encoder.card)
-    rule = published_rule(volume.format) if recipe.intensity == "published" else choose_rule(volume.voxels)
-    per_plane = torch.tensor(slice_counts(volume, recipe), dtype=torch.float64)
-    total, done = int(per_plane.sum()), 0
-    sums: Tensor | None = None
-    # TF32 and autotuned kernels would move the numbers on a GPU from run to run; on a CPU this changes nothing.
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), exact, _threads(THREADS):
-        batch_size = BATCH[encoder.device.type]
-        batches = slice_batches(volume, rule, recipe, batch_size=batch_size, device=encoder.device)
-        for counts, tokens in _encoded(encoder, batches):
-            part = torch.einsum("pb,btd->ptd", counts.to(tokens.device), tokens).to(torch.float64)
-            sums = part if sums is None else sums.add_(part)
-            done += int(counts.sum())
-            if progress is not None:
-                progress(done, total)
-    if sums is None:
-        raise SpecError("the recipe takes no slices; expected at least one along each plane")
-    means = (sums.cpu() / per_plane[:, None, None]).to(torch.float32).numpy()
-    return (means[:, 1:] if encoder.card.has_cls and recipe.tokens == "patches" else means), rule
+    from raptor_search.engine import average
+
+    return average(volume, encoder, recipe, on_slices=_unkeyed(progress))
 
 
-def _encoded(encoder: Encoder, batches: Iterator[SliceBatch]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Counts and tokens of the batches, in their order; on a CPU `WORKERS` batches are encoded side by side."""
-    if encoder.device.type != "cpu":
-        for batch in batches:
-            yield batch.counts, encoder.encode(batch.slices)
-        return
-    with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(THREADS,)) as pool:
-        waiting: deque[tuple[Tensor, Future[Tensor]]] = deque()
-        for batch in batches:
-            waiting.append((batch.counts, pool.submit(encoder.encode, batch.slices)))
-            if len(waiting) > WORKERS:  # one batch in reserve, so that no worker waits for the slicing
-                counts, tokens = waiting.popleft()
-                yield counts, tokens.result()
-        for counts, tokens in waiting:
-            yield counts, tokens.result()
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Threads that one operation of torch may use, meanwhile."""
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(CORES)
+def _unkeyed(progress: Progress | None) -> Callable[[None, int, int], None] | None:
+    return None if progress is None else lambda _, done, total: progress(done, total)
 
 
 def check_tokens(recipe: Recipe, card: EncoderCard) -> None:

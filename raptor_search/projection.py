@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
+from raptor_search.errors import SpecError
 from raptor_search.specs import EmbeddingSpec
 
-__all__ = ["gaussian_matrix", "project"]
+__all__ = ["gaussian_matrix", "project", "reproject"]
 
 
 def gaussian_matrix(d: int, spec: EmbeddingSpec) -> Float[np.ndarray, "d kept"]:
@@ -31,6 +32,25 @@ def project(
     """Mean tokens times R, in the published order [plane, k, token]; float32, computed in float64."""
     projected = means.astype(np.float64) @ matrix.astype(np.float64)
     return np.ascontiguousarray(projected.transpose(0, 2, 1), dtype=np.float32)
+
+
+def reproject(tokens: Float[np.ndarray, "plane token d"], spec: EmbeddingSpec) -> Float[np.ndarray, "plane k token"]:
+    """The values of an embedding under another K, seed or scale, from the mean tokens that were kept of it.
+
+    Args:
+        tokens: `Embedding.tokens`, made under a spec that differs from `spec` in what follows the mean only.
+        spec: the new one.
+
+    Raises:
+        SpecError: where the tokens are of another grid or token set.
+    """
+    planes, number, dim = tokens.shape
+    if (planes, number) != (3, spec.tokens_per_plane):
+        raise SpecError(
+            f"the kept tokens are {planes} planes of {number}, the spec's 3 of {spec.tokens_per_plane}; "
+            "embed the scans again under that spec"
+        )
+    return project(tokens, gaussian_matrix(dim, spec))
 
 
 @lru_cache(maxsize=4)

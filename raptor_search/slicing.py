@@ -4,7 +4,6 @@ The planes and the layout of their images are `raptor_search.planes`'.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from raptor_search.intensity import IntensityRule, normalise
 from raptor_search.planes import PLANES, slice_indices
 from raptor_search.resampling import axis_weights
 from raptor_search.specs import Recipe
+from raptor_search.staging import staged
 from raptor_search.volume import Volume
 
-__all__ = ["IMAGE_SIDE", "SliceBatch", "slice_batches", "slice_counts"]
+__all__ = ["IMAGE_SIDE", "slice_chunks", "slice_counts"]
 
 IMAGE_SIDE = 224
 """Pixels of a slice's side, as every encoder here takes it."""
@@ -26,22 +26,11 @@ IMAGE_SIDE = 224
 PUBLISHED_SIDE = 256
 """Side that the published preprocessing enlarges to before it crops the centre."""
 
-CHUNK = 8
-"""Slices resampled together: few enough to touch a thin slab of the volume only."""
+CHUNK = {"cpu": 8}
+"""Slices resampled together: on a CPU few enough to touch a thin slab of the volume only."""
 
-
-@dataclass(frozen=True)
-class SliceBatch:
-    """Slices ready for an encoder.
-
-    Attributes:
-        slices: grey images in [0, 1].
-        counts: how often each of them occurs in each plane, on the CPU. A slice that is one value all over may
-            occur many times, in all planes; any other occurs once.
-    """
-
-    slices: Float[Tensor, "b 224 224"]
-    counts: Float[Tensor, "3 b"]
+CHUNK_ELSEWHERE = 64
+"""The same on devices that need more work at once."""
 
 
 def slice_counts(volume: Volume, recipe: Recipe) -> tuple[int, int, int]:
@@ -52,45 +41,23 @@ def slice_counts(volume: Volume, recipe: Recipe) -> tuple[int, int, int]:
     return first, second, third
 
 
-def slice_batches(
-    volume: Volume, rule: IntensityRule, recipe: Recipe, *, batch_size: int, device: torch.device
-) -> Iterator[SliceBatch]:
-    """All slices of a recipe, in batches that may span planes.
-
-    Slices of one constant value (air, padding) come once, with their number: exact, and a tenth of the work saved.
+def slice_chunks(
+    volume: Volume, rule: IntensityRule, recipe: Recipe, device: torch.device
+) -> Iterator[tuple[int, Float[Tensor, "b 224 224"]]]:
+    """All slices of a recipe on the device, plane by plane in their order, a few at a time.
 
     Args:
         volume: the scan.
         rule: the window that its voxels go through.
         recipe: planes, resampling and slices.
-        batch_size: slices in a batch, at most.
-        device: where the volume is resampled and the slices lie.
+        device: where the volume is resampled; "native" slices are made on the CPU, bit for bit as published.
+
+    Yields:
+        the plane's number and grey images in [0, 1].
     """
-    chunks = (
-        _published(volume, rule, recipe) if recipe.resample == "native" else _resampled(volume, rule, recipe, device)
-    )
-    flat: dict[float, Tensor] = {}
-    waiting: list[tuple[Tensor, Tensor]] = []
-    for plane, chunk in chunks:
-        least, most = chunk.amin((1, 2)).tolist(), chunk.amax((1, 2)).tolist()
-        once = torch.eye(3)[plane]
-        for image, low, high in zip(chunk, least, most, strict=True):
-            if low == high:
-                flat[low] = flat.get(low, torch.zeros(3)) + once
-                continue
-            waiting.append((image, once))
-            if len(waiting) == batch_size:
-                yield _batch(waiting, device)
-                waiting = []
-    for value, counts in flat.items():
-        waiting.append((torch.full((IMAGE_SIDE, IMAGE_SIDE), value, device=device), counts))
-    for start in range(0, len(waiting), batch_size):
-        yield _batch(waiting[start : start + batch_size], device)
-
-
-def _batch(waiting: list[tuple[Tensor, Tensor]], device: torch.device) -> SliceBatch:
-    images, counts = zip(*waiting, strict=True)
-    return SliceBatch(torch.stack(images).to(device), torch.stack(counts, dim=1))
+    if recipe.resample == "native":
+        return ((number, image.to(device)) for number, image in _published(volume, rule, recipe))
+    return _resampled(volume, rule, recipe, device)
 
 
 def _resampled(
@@ -99,18 +66,19 @@ def _resampled(
     """Slices of the volume resampled to a cube; only those that are taken are ever computed."""
     stored = recipe.planes == "stored"
     spacing = [volume.spacing[axis] for axis, _ in volume.stored_axes] if stored else volume.spacing
-    voxels = torch.from_numpy(normalise(volume.stored if stored else volume.voxels, rule)).to(device)
+    voxels = staged(volume.stored if stored else volume.voxels, rule, device)
     extents = [n * mm for n, mm in zip(voxels.shape, spacing, strict=True)]
     span = [max(extents)] * 3 if recipe.resample == "fit" else extents
     cube = [axis_weights(n, recipe.cube, covered=span[i] / extents[i]) for i, n in enumerate(voxels.shape)]
     shrink = axis_weights(recipe.cube, IMAGE_SIDE)
+    chunk = CHUNK.get(device.type, CHUNK_ELSEWHERE)
     images = cube if recipe.cube == IMAGE_SIDE else [shrink @ weights for weights in cube]
     for number, plane in enumerate(PLANES[recipe.planes]):
         rows, cols = (images[axis][::-1] if plane.reverse else images[axis] for axis in (plane.rows, plane.cols))
         left, right = _tensor(rows, device), _tensor(cols.T, device)
         taken = cube[plane.slices][slice_indices(recipe.cube, recipe.slices_per_plane)]
-        for start in range(0, len(taken), CHUNK):
-            slab = _contract(taken[start : start + CHUNK], voxels, plane.slices)
+        for some in np.array_split(taken, range(chunk, len(taken), chunk)):
+            slab = _contract(some, voxels, plane.slices)
             image = left @ ((slab if plane.rows < plane.cols else slab.mT) @ right)
             yield number, image.clamp_(0, 1)
 

@@ -14,7 +14,7 @@ from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule, choose_rule
 from raptor_search.projection import gaussian_matrix
-from raptor_search.slicing import slice_batches
+from raptor_search.slicing import slice_chunks
 from raptor_search.specs import PRESETS, Recipe
 from raptor_search.volume import Volume
 from tests.phantoms import CELLS, Cells, volume
@@ -42,9 +42,8 @@ def test_means_equal_a_plain_loop_over_every_slice(recipe: Recipe) -> None:
     scan, encoder = volume(0, (12, 16, 14)), Cells()
     means, rule = token_means(scan, encoder, recipe)
     tokens: list[list[np.ndarray]] = [[], [], []]
-    for batch in slice_batches(scan, rule, recipe, batch_size=1, device=encoder.device):
-        for plane in range(3):
-            tokens[plane] += [encoder.encode(batch.slices)[0].numpy()] * int(batch.counts[plane, 0])
+    for plane, images in slice_chunks(scan, rule, recipe, encoder.device):
+        tokens[plane] += [encoder.encode(image[None])[0].numpy() for image in images]
     expected = np.array([np.mean(plane, axis=0, dtype=np.float64) for plane in tokens])
     assert means.dtype == np.float32
     assert means == pytest.approx(expected, abs=1e-6)
@@ -104,7 +103,7 @@ def test_real_encoders_give_the_same_bits_twice_and_with_any_number_of_workers(
     encoder = load_encoder(name)
     spec = spec_for(encoder, dataclasses.replace(SMALL, slices_per_plane=3))
     first, again = embed(volume(), encoder, spec), embed(volume(), encoder, spec)
-    monkeypatch.setattr("raptor_search.embedding.WORKERS", 3)
+    monkeypatch.setattr("raptor_search.engine.runner.WORKERS", 3)
     other = embed(volume(), encoder, spec)
     assert first.stored.tobytes() == again.stored.tobytes() == other.stored.tobytes()
     assert first.values.std() > 0

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"errors", "specs"},
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
-    | {"encoder_cards"},
-    {"embedding"},
+    | {"encoder_cards", "staging"},
+    {"embedding", "engine"},
     {"encoders", "readers", "index", "catalog", "keys", "filters", "preview"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"},
@@ -28,10 +28,12 @@ STRANGERS = ("encoders", "readers", "index", "catalog")
 """Modules of one layer that know nothing of each other."""
 
 OWNERS = {
-    "torch": {"raptor_search.slicing", "raptor_search.resampling", "raptor_search.embedding", "raptor_search.encoders"},
+    "torch": {f"raptor_search.{name}" for name in ("staging", "slicing", "embedding", "engine", "encoders")},
     "transformers": {"raptor_search.encoders"},
     "safetensors": {"raptor_search.encoders"},
     "onnx": {"raptor_search.encoders"},
+    "open_clip": {"raptor_search.encoders"},
+    "torchvision": {"raptor_search.encoders"},
     "huggingface_hub": {"raptor_search.encoders"},
     "efficientnet_lite_pytorch": {"raptor_search.encoders"},
     "pydicom": {"raptor_search.readers"},
@@ -107,7 +109,10 @@ def test_the_library_the_indexer_and_the_page_do_not_reach_into_each_other(packa
     ("statement", "absent"),
     [
         ("import raptor_search", "torch faiss sqlalchemy pydicom nibabel scipy sklearn umap transformers"),
-        ("import raptor_search.embedding, raptor_search.encoders", "faiss sqlalchemy pydicom nibabel"),
+        (
+            "import raptor_search.engine, raptor_search.embedding, raptor_search.encoders",
+            "faiss sqlalchemy pydicom nibabel",
+        ),
         ("from raptor_search import Archive", "torch transformers pydicom nibabel umap streamlit"),
     ],
 )
