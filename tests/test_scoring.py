@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raptor_search.scoring import best, centred, scores
+from raptor_search.scoring import best, centred, scores, widened
 
 NO_MEAN = np.empty(0, np.float32)
 
@@ -62,3 +62,13 @@ def test_a_row_equal_to_the_mean_scores_zero():
 def test_equal_scores_rank_by_id():
     order = best(np.array([9, 4, 7, 1]), np.array([0.5, 0.9, 0.5, 0.1], np.float32), 3)
     assert order.tolist() == [1, 2, 0]
+
+
+def test_every_finite_half_is_widened_exactly():
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    wide = widened(halves)
+    assert wide.dtype == np.float32
+    assert (wide == halves.astype(np.float32)).all()
+    assert (np.signbit(wide) == np.signbit(halves)).all()
+    assert (widened(halves[::3].astype(np.float64)) == halves[::3]).all()
