@@ -18,7 +18,7 @@ from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, read_tensors, sha256_of
 from raptor_search.encoders.hub import hub_file
 from raptor_search.encoders.meta_names import from_meta_names, has_meta_names
-from raptor_search.encoders.pixels import Pixels
+from raptor_search.encoders.pixels import fold_grey
 from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.errors import WeightsError
 
@@ -74,13 +74,15 @@ class Dinov2:
                 torch.empty(1, 1 + rows * cols, card.dim), rows * card.patch, cols * card.patch
             )
         model.embeddings.position_embeddings = nn.Parameter(table.clone(), requires_grad=False)
+        patches = model.embeddings.patch_embeddings
+        fold_grey(patches.projection, card)
+        patches.num_channels = 1
         self._model = model.to(device).eval()
-        self._pixels = Pixels(card, device)
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
         """The final LayerNorm of the chosen block's output: CLS, then the patches row by row."""
         with torch.inference_mode():
-            tokens: Tensor = self._model(pixel_values=self._pixels(slices)).last_hidden_state
+            tokens: Tensor = self._model(pixel_values=slices[:, None]).last_hidden_state
             if self.card.registers:
                 tokens = torch.cat([tokens[:, :1], tokens[:, 1 + self.card.registers :]], dim=1)
         return tokens

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, mend, package_file, read_tensors, sha256_of
-from raptor_search.encoders.pixels import Pixels
+from raptor_search.encoders.pixels import fold_padded_grey
 from raptor_search.errors import WeightsError
 
 __all__ = ["EfficientNetLite0", "load_efficientnet"]
@@ -53,13 +53,14 @@ class EfficientNetLite0:
         except RuntimeError as error:
             raise WeightsError(f"{card.name}: these weights are another model's ({error})") from error
         model = _streamlined(model.eval().requires_grad_(False))
+        fold_padded_grey(model._conv_stem, card)
         self._model = model.to(device=device, memory_format=torch.channels_last)
-        self._pixels = Pixels(card, device)
+        self._mean = card.mean[0]
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
         """Features of the last convolution, row by row."""
         with torch.inference_mode():
-            images = self._pixels(slices).contiguous(memory_format=torch.channels_last)
+            images = (slices - self._mean)[:, None].contiguous(memory_format=torch.channels_last)
             features: Tensor = self._model.extract_features(images)
             return features.flatten(2).transpose(1, 2)
 
