@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels.utils import pixel_array
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.dicom_decoding import stored_frames
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
 from raptor_search.readers.dicom_frames import Frame, frames_of
 from raptor_search.readers.dicom_geometry import stack_slices
@@ -83,9 +83,10 @@ def _pixels(frames: Sequence[Frame]) -> NDArray[np.generic]:
 
 def _stored(path: Path, size: tuple[int, int]) -> NDArray[np.generic]:
     """The decoded numbers of one file, [frame, row, column]."""
-    dataset = parse_dicom(path, pixels=True)
-    with pydicom_failures("pixel data"):
-        return np.asarray(pixel_array(dataset)).reshape(-1, *size)
+    frames = list(stored_frames(path))
+    if frames[0].shape != size:
+        raise ReadError("mixed-geometry", "frames of another size than the first file's")
+    return np.stack(frames)
 
 
 def _upright(stored: NDArray[np.generic], frame: Frame) -> NDArray[np.generic]:

@@ -1,17 +1,23 @@
 """The one door to pydicom's parser: its nine kinds of exception and its many warnings end here."""
 
 import logging
+import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.charset import convert_encodings
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_file_meta_info
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -19,10 +25,23 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from pydicom.values import convert_string
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.dicom_elements import PIXEL_DATA, Elements, Encoding, Unusual, Window, walk
+from raptor_search.readers.inflating import Inflater
 
-__all__ = ["parse_dicom", "pydicom_failures"]
+__all__ = ["OpenElements", "open_elements", "parse_dicom", "pydicom_failures"]
+
+PREAMBLE = 128
+"""Bytes that may hold anything, before "DICM" (PS3.10 7.1)."""
+
+PROGRAMS = (b"MZ", b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!")
+"""What programs begin with: a preamble of one makes a file that is a scan and runs (CVE-2019-11687)."""
+
+CHARACTER_SET, TRANSFER_SYNTAX = Tag("SpecificCharacterSet"), Tag("TransferSyntaxUID")
+
+CHUNK = 2**18
 
 DATASET_GROUP = b"\x08\0"
 """What a dataset without preamble and meta group begins with: group 0008, little-endian."""
@@ -72,7 +91,7 @@ def pydicom_failures(what: str) -> Iterator[None]:
             raise ReadError("unreadable", f"the DICOM {what} is damaged, truncated or not decodable") from error
 
 
-def parse_dicom(path: Path, *, pixels: bool, tags: Sequence[str] | None = None) -> Dataset:
+def parse_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None = None) -> Dataset:
     """One file's dataset.
 
     Args:
@@ -81,23 +100,97 @@ def parse_dicom(path: Path, *, pixels: bool, tags: Sequence[str] | None = None) 
         tags: the only keywords wanted, all where None.
 
     Raises:
-        ReadError: a malformed file, or one whose dataset is deflated.
+        ReadError: a malformed file, one that is also a program, or one that inflates out of proportion.
     """
-    with pydicom_failures("header"):
-        # Deflated datasets inflate without bound inside pydicom, so they are turned away before it parses them.
-        with path.open("rb") as file:
-            head = file.read(132)
-        if head[128:] == b"DICM":
-            if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                raise ReadError("unsupported", "deflated DICOM; expected another transfer syntax: convert with dcmconv")
-        elif not head.startswith(DATASET_GROUP):
-            raise ReadError("not-a-volume", "no DICOM preamble and no dataset at the start")
+    with pydicom_failures("header"), path.open("rb", buffering=0) as file:
+        try:
+            opened = open_elements(file)
+            if not pixels:
+                return opened.dataset(tags)
+            is_deflated = opened.syntax == DeflatedExplicitVRLittleEndian
+        except Unusual:
+            is_deflated = False
+        if is_deflated:  # pydicom would inflate it without bound
+            raise ReadError("unsupported", "deflated DICOM of a rare encoding; expected a plain one: use dcmconv")
         dataset = pydicom.dcmread(
             path, force=True, stop_before_pixels=not pixels, specific_tags=None if tags is None else list(tags)
         )
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
         return dataset
+
+
+@dataclass(frozen=True)
+class OpenElements:
+    """A file whose elements can be walked.
+
+    Attributes:
+        window: over the elements: the file, or what it inflates to.
+        position: of the first one after the meta group.
+        encoding: of these.
+        syntax: the transfer syntax.
+        meta: the meta group.
+    """
+
+    window: Window
+    position: int
+    encoding: Encoding
+    syntax: UID
+    meta: Elements
+
+    def dataset(self, tags: Sequence[str] | None) -> Dataset:
+        """The elements before the pixels, those of `tags` where given; pydicom converts each when it is asked for."""
+        wanted, last = (None, PIXEL_DATA - 1) if tags is None else _tags(tuple(tags))
+        found, _, _ = walk(self.window, self.position, self.encoding, wanted=wanted, last=last)
+        dataset = Dataset(found)
+        charset = found.get(CHARACTER_SET)
+        names = convert_encodings(convert_string(charset.value or b"", self.encoding.little)) if charset else None
+        dataset.set_original_encoding(self.encoding.implicit, self.encoding.little, names)
+        dataset.file_meta = FileMetaDataset(self.meta)
+        return dataset
+
+
+def open_elements(file: IO[bytes]) -> OpenElements:
+    """The start of a file, told apart by what it says of itself.
+
+    Raises:
+        ReadError: no DICOM file, or a program with one behind it.
+        Unusual: a file that pydicom is to read.
+    """
+    window = Window(file.read)
+    window.reach(PREAMBLE + 4)
+    head = window.data
+    if head[PREAMBLE : PREAMBLE + 4] != b"DICM":
+        if not head.startswith(DATASET_GROUP):
+            raise ReadError("not-a-volume", "no DICOM preamble and no dataset at the start")
+        raise Unusual
+    if head.startswith(PROGRAMS):
+        raise ReadError("not-a-volume", "a program with DICOM data behind it; expected a preamble that cannot be run")
+    meta, _, position = walk(window, PREAMBLE + 4, Encoding(implicit=False, little=True), last=0x0002FFFF)
+    named = meta.get(TRANSFER_SYNTAX)
+    if named is None:
+        raise Unusual
+    syntax = UID((named.value or b"").rstrip(b"\0 ").decode("ascii", "replace"))
+    if syntax == DeflatedExplicitVRLittleEndian:
+        window, position = Window(_inflating(file, window.data[position:])), 0
+    encoding = Encoding(implicit=syntax == ImplicitVRLittleEndian, little=syntax != ExplicitVRBigEndian)
+    if encoding.implicit and window.reach(position + 8) and window.data[position + 4 : position + 6].isalpha():
+        raise Unusual  # written explicitly, whatever the meta group says
+    return OpenElements(window, position, encoding, syntax, meta)
+
+
+def _inflating(file: IO[bytes], head: bytes) -> Callable[[int], bytes]:
+    """What a deflated dataset (PS3.5 A.5) inflates to, as far as it is asked for."""
+    stored = os.fstat(file.fileno()).st_size
+    inflater = Inflater(chain((head,), iter(partial(file.read, CHUNK), b"")), stored)
+    return inflater.read
+
+
+@lru_cache
+def _tags(keywords: tuple[str, ...]) -> tuple[frozenset[int], int]:
+    """The tags of the keywords with what decides how text is decoded, and the last of them."""
+    tags = frozenset({int(CHARACTER_SET), *(int(Tag(keyword)) for keyword in keywords)})
+    return tags, max(tags)
 
 
 def _guessed_syntax(dataset: Dataset) -> UID:

@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 
 from raptor_search.errors import ReadError
 
-__all__ = ["Stream", "check_inflation", "damage_as_read_error", "read_array"]
+__all__ = ["Inflater", "Stream", "check_inflation", "damage_as_read_error", "read_array"]
 
 SMALL = 256 * 2**20
 """Bytes that may be inflated whatever the ratio: a label map of 512^3 zeros is no attack."""
@@ -78,6 +78,31 @@ def _fill(stream: Stream, target: memoryview) -> None:
             raise ReadError("unreadable", f"truncated: {done} of {len(target)} bytes of voxels")
         target[done : done + len(block)] = block
         done += len(block)
+
+
+class Inflater:
+    """A raw deflate stream, inflated as far as it is read, and counted."""
+
+    def __init__(self, blocks: Iterator[bytes], stored: int) -> None:
+        self._blocks = blocks
+        self._stored = stored
+        self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._inflated = 0
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end.
+
+        Raises:
+            ReadError: more than `check_inflation` lets pass.
+        """
+        while not self._engine.eof:
+            block = self._engine.unconsumed_tail or next(self._blocks, b"")
+            inflated = self._engine.decompress(block, size)
+            self._inflated += len(inflated)
+            check_inflation(self._inflated, self._stored)
+            if inflated or not block:
+                return inflated
+        return b""
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """From the axes of a file to RAS+: voxels and affine turned together, the way back kept."""
 
+from collections.abc import Sequence
+
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -26,7 +28,7 @@ def to_volume(
     Memory keeps the file's order (a transposing copy of a large scan takes seconds), with positive strides.
 
     Args:
-        stored: voxels in the order of the file's axes.
+        stored: voxels in the order of the file's axes; where it can be written to, it is the volume's from now on.
         affine: stored voxel index to RAS+ mm.
         kind: the kind of file.
         oriented: whether the file said how it lies in space.
@@ -38,16 +40,33 @@ def to_volume(
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine) < 4:
         raise ReadError("bad-geometry", "the affine is singular or not finite; expected a spacing above 0 mm")
     orientation = nib.orientations.io_orientation(affine)
-    turned = nib.orientations.apply_orientation(stored, orientation)
-    # PyTorch takes no negative strides; a copy in the order of memory is quick.
-    voxels = turned.copy(order="K") if min(turned.strides) < 0 else turned
+    # PyTorch takes no negative strides, so that voxels are moved and not only seen the other way round.
+    flipped = [axis for axis, (_, sign) in enumerate(orientation) if sign < 0]
+    upright = _flipped_in_place(stored, flipped) if stored.flags.writeable else np.flip(stored, flipped).copy(order="K")
+    axes = np.argsort(orientation[:, 0])
     return Volume(
-        voxels=voxels,
+        voxels=upright.transpose(axes),
         affine=affine @ nib.orientations.inv_ornt_aff(orientation, stored.shape),
         stored_axes=_pairs(orientation),
         format=kind,
         oriented=oriented,
     )
+
+
+def _flipped_in_place(voxels: NDArray[np.generic], axes: Sequence[int]) -> NDArray[np.generic]:
+    """The same array with its axes reversed: no second copy of a large scan is made."""
+    slowest = int(np.argmax(voxels.strides))
+    slabs = np.moveaxis(voxels, slowest, 0)  # one after the other in memory
+    within = tuple(axis + 1 if axis < slowest else axis for axis in axes if axis != slowest)
+    if within:
+        for slab in slabs:
+            slab[...] = np.flip(slab, tuple(axis - 1 for axis in within)).copy(order="K")
+    if slowest in axes:
+        for low in range(len(slabs) // 2):
+            kept = slabs[low].copy()
+            slabs[low] = slabs[-1 - low]
+            slabs[-1 - low] = kept
+    return voxels
 
 
 def _pairs(orientation: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
