@@ -11,12 +11,18 @@ from raptor_search.errors import ReadError
 __all__ = ["check_codestream"]
 
 JPEG_START = b"\xff\xd8"
+JPEG_END = b"\xff\xd9"
 JPEG_2000_START = b"\xff\x4f\xff\x51"
 
 FRAME_MARKERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 """Start of frame, of JPEG and of JPEG-LS; the three others among them are tables."""
 
+JPEG_LS_FRAME = 0xF7
+
 WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
+
+MAX_PADDING = 16
+"""Bytes that may follow the end of an image: one by the standard, some more in practice."""
 
 
 def check_codestream(frame: bytes, size: tuple[int, int]) -> None:
@@ -33,7 +39,7 @@ def check_codestream(frame: bytes, size: tuple[int, int]) -> None:
         else:
             return
     except (struct.error, IndexError) as error:
-        raise ReadError("unreadable", "truncated: a compressed image that ends within its header") from error
+        raise ReadError("unreadable", "truncated: a compressed image without its header or its end") from error
     if found != (*size, 1):
         rows, columns, components = found
         raise ReadError(
@@ -55,6 +61,9 @@ def _jpeg(frame: bytes) -> tuple[int, int, int]:
         elif marker in WITHOUT_LENGTH:
             position += 2
         elif marker in FRAME_MARKERS:
+            # CharLS looks for an end that is not there beyond the image, for minutes.
+            if marker == JPEG_LS_FRAME and JPEG_END not in frame[-MAX_PADDING:]:
+                raise IndexError
             rows, columns, components = struct.unpack_from(">HHB", frame, position + 5)
             return rows, columns, components
         else:
