@@ -1,47 +1,54 @@
 """A DICOM series to a volume: headers first, so that what cannot be a volume is refused before a pixel is read."""
 
-from collections.abc import Sequence
-from itertools import groupby
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from raptor_search.errors import ReadError
 from raptor_search.readers.dicom_decoding import stored_frames
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
-from raptor_search.readers.dicom_frames import Frame, frames_of
-from raptor_search.readers.dicom_geometry import stack_slices
+from raptor_search.readers.dicom_frames import Frame, frames_of, places_of
+from raptor_search.readers.dicom_geometry import Stack, doubles_message, stack_slices
 from raptor_search.readers.dicom_metadata import identity_of, metadata_of
+from raptor_search.readers.dicom_mosaic import mosaic_of, tiles
+from raptor_search.readers.dicom_numbers import lower_padding, padding_of, upright, used_bits
+from raptor_search.readers.dicom_stacks import part
+from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.inflating import check_inflation
 from raptor_search.readers.orientation import to_volume
+from raptor_search.readers.regridding import SHEAR_TOLERANCE_DEG, evened, unsheared
 from raptor_search.readers.scaling import rescale, scaled_dtype
-from raptor_search.readers.scan import Scan
+from raptor_search.readers.scan import Identity, Scan, ScanMetadata
+from raptor_search.readers.source import StackPlace
 from raptor_search.volume import check_shape
 
 __all__ = ["read_dicom"]
 
-BACKGROUND_MARGIN = 0.01
-"""How far below the lowest pixel padding counts as background, as a part of the pixels' range: too little to see."""
 
-
-def read_dicom(files: Sequence[Path]) -> Scan:
-    """The scan of one series: a slice a file, or one enhanced multi-frame file.
+def read_dicom(files: Sequence[Path], stack: StackPlace | None = None) -> Scan:
+    """The scan of one series, or of one stack of it: a slice a file, enhanced multi-frame files, or a mosaic.
 
     Slices are sorted by position along their normal; values are rescaled slice by slice (HU for CT); padding takes the
-    value of the lowest pixel.
+    value of the lowest pixel. Uneven gaps and a tilt are mended within the tolerances of `dicom_geometry` and
+    `regridding`, and noted in the geometry record.
+
+    Args:
+        files: of the series; of the stack alone where its files hold nothing else.
+        stack: which volume of the series, as discovery parted it; None takes all images as one.
 
     Raises:
         ReadError: a damaged file, a gap, doubled slices, or slices that make no single volume.
     """
-    frames: list[Frame] = []
-    for file in files:
-        header = parse_dicom(file, pixels=False)
-        with pydicom_failures("header"):
-            frames += frames_of(file, header)
-            if file == files[0]:
-                metadata, identity = metadata_of(header), identity_of(header)
+    frames, header = _headers(files, facts=stack is not None)
+    if stack is not None:
+        frames = _of_stack(frames, stack)
+    metadata, identity = _kept(header, next((f for f in frames if f.path == files[0]), frames[0]), stack)
     sizes = {frame.size for frame in frames}
     if len(sizes) > 1:
         listed = " and ".join(sorted(f"{rows}x{columns}" for rows, columns in sizes))
@@ -51,63 +58,104 @@ def read_dicom(files: Sequence[Path]) -> Scan:
     inflated = rows * columns * len(frames) * max(frame.pixels.dtype.itemsize for frame in frames)
     with pydicom_failures("files"):
         check_inflation(inflated, sum(file.stat().st_size for file in files))
-    stack = stack_slices(
+    lie = stack_slices(
         np.array([frame.position for frame in frames]),
         np.array([frame.cosines for frame in frames]),
         np.array([frame.spacing for frame in frames]),
     )
-    voxels = _pixels([frames[index] for index in stack.order])
-    return Scan(to_volume(voxels.transpose(2, 1, 0), stack.affine, kind="dicom"), metadata, identity)
+    check_shape((columns, rows, len(lie.order)))
+    voxels, affine, geometry = _on_grid(_stacked(frames, lie), lie)
+    return Scan(to_volume(voxels.transpose(2, 1, 0), affine, kind="dicom"), metadata, identity, geometry=geometry)
+
+
+def _headers(files: Sequence[Path], *, facts: bool) -> tuple[list[Frame], Dataset]:
+    """Every slice of the files, and the header of the first file."""
+    frames: list[Frame] = []
+    for file in files:
+        header = parse_dicom(file, pixels=False)
+        with pydicom_failures("header"):
+            frames += frames_of(file, header, facts=facts)
+        if file == files[0]:
+            first = header
+    return frames, first
+
+
+def _kept(header: Dataset, frame: Frame, stack: StackPlace | None) -> tuple[ScanMetadata, Identity]:
+    """What may be kept, of one frame and the header of its file."""
+    with pydicom_failures("header"):
+        if frame.is_tile:
+            metadata = metadata_of(header, b_value=mosaic_of(header).b_value)
+        else:
+            metadata = metadata_of(header, places_of(header)[frame.number])
+        identity = identity_of(header)
+    if stack is not None:
+        metadata = dataclasses.replace(metadata, stack=stack.number, stacks=stack.count, stack_by=stack.by, t=stack.t)
+    return metadata, identity
+
+
+def _of_stack(frames: list[Frame], stack: StackPlace) -> list[Frame]:
+    """The slices of one stack, parted as discovery parted them."""
+    parted, _ = part(frames)
+    if len(parted) == 1:
+        return [frames[index] for index in parted[0].members]
+    for one in parted:
+        if one.place is not None and one.place.name == stack.name:
+            return [frames[index] for index in one.members]
+    raise ReadError("mixed-geometry", f"the series has no stack {stack.name!r} any more; index its folder again")
+
+
+def _on_grid(voxels: NDArray[np.generic], lie: Stack) -> tuple[NDArray[np.generic], Float[np.ndarray, "4 4"], Geometry]:
+    """Voxels [slice, row, column] on a regular, upright grid, its affine, and the record of what was done."""
+    geometry, affine = lie.geometry, lie.affine
+    if lie.fractions is not None:
+        voxels = evened(voxels, lie.fractions)
+    if geometry.tilt_deg is not None and geometry.tilt_deg > SHEAR_TOLERANCE_DEG:
+        voxels, affine = unsheared(voxels, affine)
+        geometry = dataclasses.replace(geometry, sheared=True)
+    return voxels, affine, geometry
+
+
+def _stacked(frames: Sequence[Frame], lie: Stack) -> NDArray[np.generic]:
+    """Real-world values [slice, row, column] in spatial order; images that repeat another are compared with it."""
+    twins = [double for _, double in lie.doubles]
+    voxels = _pixels([frames[index] for index in (*lie.order, *twins)])
+    place = {int(index): number for number, index in enumerate(lie.order)}
+    for number, (kept, _) in enumerate(lie.doubles):
+        if not np.array_equal(voxels[len(lie.order) + number], voxels[place[kept]]):
+            images = len(lie.order) + len(twins)
+            raise ReadError("duplicate-slice", doubles_message(images, len(lie.order), place[kept] + 1))
+    return voxels[: len(lie.order)]
 
 
 def _pixels(frames: Sequence[Frame]) -> NDArray[np.generic]:
-    """Real-world values [slice, row, column] of frames in spatial order."""
+    """Real-world values [slice, row, column] of frames in their order."""
     kinds = {frame.pixels for frame in frames}
     scalings = {frame.scaling for frame in frames}
     dtype = np.result_type(*(scaled_dtype(kind.dtype, kind.bits, scalings) for kind in kinds))
     with pydicom_failures("pixel data"):
         out = np.empty((len(frames), *frames[0].size), dtype)
         padded = np.zeros(out.shape, bool) if any(kind.padding for kind in kinds) else None
-    for path, group in groupby(enumerate(frames), lambda pair: pair[1].path):
-        stored = _stored(path, frames[0].size)
-        for place, frame in group:
-            one = stored[frame.number]
-            if padded is not None and frame.pixels.padding:
-                low, high = frame.pixels.padding
-                padded[place] = (one >= low) & (one <= high)
-            rescale(_upright(one, frame), frame.scaling, out[place])
+    by_path: defaultdict[Path, dict[int, int]] = defaultdict(dict)
+    for place, frame in enumerate(frames):
+        by_path[frame.path][frame.number] = place
+    for path, places in by_path.items():
+        for number, one in _stored(path, frames[next(iter(places.values()))]):
+            if (place := places.pop(number, -1)) >= 0:
+                frame = frames[place]
+                if one.shape != frame.size:
+                    raise ReadError("unreadable", "an image of another size than its header says")
+                if padded is not None:
+                    padded[place] = padding_of(one, frame.pixels)
+                one = used_bits(one, frame.pixels, None if padded is None else padded[place])  # noqa: PLW2901
+                rescale(upright(one, frame.pixels), frame.scaling, out[place])
+        if places:
+            raise ReadError("unreadable", f"{len(places)} of the frames that the header announces are not there")
     if padded is not None:
-        _lower_padding(out, padded)
+        lower_padding(out, padded)
     return out
 
 
-def _stored(path: Path, size: tuple[int, int]) -> NDArray[np.generic]:
-    """The decoded numbers of one file, [frame, row, column]."""
-    frames = list(stored_frames(path))
-    if frames[0].shape != size:
-        raise ReadError("mixed-geometry", "frames of another size than the first file's")
-    return np.stack(frames)
-
-
-def _upright(stored: NDArray[np.generic], frame: Frame) -> NDArray[np.generic]:
-    """The numbers with the highest one brightest."""
-    if not frame.pixels.inverted:
-        return stored
-    bits = frame.pixels.bits
-    total = -1 if frame.pixels.dtype.kind == "i" else 2**bits - 1
-    return (total - stored.astype(np.int64)).astype(stored.dtype)
-
-
-def _lower_padding(voxels: NDArray[Any], padded: NDArray[np.bool_]) -> None:
-    """Give padding the value of the lowest pixel, where it lies well beyond all pixels.
-
-    A padding value among the pixels' own (0 in a CT that holds water) is a wrong header, and left alone; so is one
-    right below them (0 in an MR whose darkest pixel is 1), which is the background itself.
-    """
-    if not padded.any() or padded.all():
-        return
-    lowest, highest = float(voxels[~padded].min()), float(voxels[~padded].max())
-    margin = BACKGROUND_MARGIN * (highest - lowest)
-    outside = (voxels[padded] < lowest - margin) | (voxels[padded] > highest + margin)
-    if outside.all():
-        voxels[padded] = lowest
+def _stored(path: Path, frame: Frame) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """Number and stored pixels of each frame of one file, or of each tile of a mosaic."""
+    images = stored_frames(path)
+    return enumerate(tiles(next(images), frame.size) if frame.is_tile else images)

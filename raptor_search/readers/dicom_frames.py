@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.dicom_facts import Facts, facts_of
+from raptor_search.readers.dicom_mosaic import is_mosaic, mosaic_of
 from raptor_search.volume import MAX_VOXELS
 
-__all__ = ["Frame", "PixelKind", "frames_of"]
+__all__ = ["Frame", "PixelKind", "frames_of", "places_of"]
 
 QUANTITATIVE = frozenset({"CT", "PT"})
 """Modalities whose numbers mean something whatever the display polarity."""
@@ -23,13 +25,15 @@ class PixelKind:
 
     Attributes:
         dtype: of the stored numbers.
-        bits: how many of them are used.
+        bits: how many of their bits are used.
+        unused: bits below the used ones (HighBit + 1 - BitsStored; 0 but in old files).
         inverted: whether the lowest number is the brightest (MONOCHROME1 of a modality without units).
         padding: lowest and highest number that stand for "no pixel here", or None.
     """
 
     dtype: np.dtype[np.generic]
     bits: int
+    unused: int
     inverted: bool
     padding: tuple[int, int] | None
 
@@ -40,13 +44,15 @@ class Frame:
 
     Attributes:
         path: the file.
-        number: of the frame within the file.
+        number: of the frame within the file, or of the tile within a mosaic.
         size: rows and columns.
         position: LPS mm of the first pixel's centre.
         cosines: directions of a row and of a column.
         spacing: mm between rows and between columns.
         scaling: rescale slope and intercept.
         pixels: how the numbers are to be understood.
+        facts: what tells it from other images of its position; empty where it was not asked for.
+        is_tile: whether it is a tile of a mosaic.
     """
 
     path: Path
@@ -57,15 +63,24 @@ class Frame:
     spacing: tuple[float, ...]
     scaling: tuple[float, float]
     pixels: PixelKind
+    facts: Facts = ()
+    is_tile: bool = False
 
 
-def frames_of(path: Path, header: Dataset) -> list[Frame]:
+def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame]:
     """Every slice of one file, from its header alone.
 
+    Args:
+        path: of the file.
+        header: of the file.
+        facts: whether to read what tells images of one position apart.
+
     Raises:
-        ReadError: colour, mosaics, or frames without a place in space.
+        ReadError: colour, or frames without a place in space.
     """
     _refuse_unsupported(header)
+    if is_mosaic(header):
+        return _tiles_of(path, header, facts=facts)
     size = (_integer(header, "Rows"), _integer(header, "Columns"))
     count = int(header.get("NumberOfFrames") or 1)
     if size[0] * size[1] * count > MAX_VOXELS:
@@ -81,28 +96,19 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
             spacing=_numbers(places, "PixelSpacing", 2),
             scaling=_scaling(places),
             pixels=kind,
+            facts=facts_of(places) if facts else (),
         )
-        for number, places in enumerate(_places(header, count))
+        for number, places in enumerate(places_of(header))
     ]
 
 
-def _refuse_unsupported(header: Dataset) -> None:
-    image_type = header.get("ImageType") or []
-    if "MOSAIC" in ([image_type] if isinstance(image_type, str) else list(image_type)):
-        raise ReadError(
-            "unsupported", "a mosaic of slices in one image; expected a slice an image: convert with dcm2niix"
-        )
-    if int(header.get("SamplesPerPixel") or 1) != 1 or str(header.get("PhotometricInterpretation", "")) not in {
-        "MONOCHROME1",
-        "MONOCHROME2",
-    }:
-        raise ReadError("unsupported", "colour images; expected grey ones (MONOCHROME1 or MONOCHROME2)")
-    if header.get("ModalityLUTSequence"):
-        raise ReadError("unsupported", "values scaled by a table; expected rescale slope and intercept")
+def places_of(header: Dataset) -> list[list[Dataset]]:
+    """For each frame the datasets that may describe it, the most specific first, the header last (PS3.3 C.7.6.16).
 
-
-def _places(header: Dataset, count: int) -> list[list[Dataset]]:
-    """For each frame the datasets that may describe it, the most specific first (PS3.3 C.7.6.16)."""
+    Raises:
+        ReadError: frames that nothing describes.
+    """
+    count = int(header.get("NumberOfFrames") or 1)
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None:
         if count > 1:
@@ -112,13 +118,45 @@ def _places(header: Dataset, count: int) -> list[list[Dataset]]:
         return [[header]]
     if len(per_frame) != count:
         raise ReadError("unreadable", f"{count} frames announced, {len(per_frame)} described")
-    shared = list(header.get("SharedFunctionalGroupsSequence") or [])
-    return [_described(frame) + [place for group in shared for place in _described(group)] for frame in per_frame]
+    shared = [place for group in header.get("SharedFunctionalGroupsSequence") or [] for place in _described(group)]
+    return [[*_described(frame), *shared, header] for frame in per_frame]
 
 
-def _described(group: Dataset) -> list[Dataset]:
-    """The first item of each sequence of a functional group."""
-    return [element.value[0] for element in group if element.VR == "SQ" and element.value]
+def _tiles_of(path: Path, header: Dataset, *, facts: bool) -> list[Frame]:
+    """The slices of a Siemens mosaic."""
+    mosaic = mosaic_of(header)
+    kind, told = _pixel_kind(header), facts_of([header]) if facts else ()
+    return [
+        Frame(
+            path=path,
+            number=number,
+            size=mosaic.size,
+            position=tuple(position.tolist()),
+            cosines=_numbers([header], "ImageOrientationPatient", 6),
+            spacing=_numbers([header], "PixelSpacing", 2),
+            scaling=_scaling([header]),
+            pixels=kind,
+            facts=told,
+            is_tile=True,
+        )
+        for number, position in enumerate(mosaic.positions)
+    ]
+
+
+def _refuse_unsupported(header: Dataset) -> None:
+    if int(header.get("SamplesPerPixel") or 1) != 1 or str(header.get("PhotometricInterpretation", "")) not in {
+        "MONOCHROME1",
+        "MONOCHROME2",
+    }:
+        raise ReadError("unsupported", "colour images; expected grey ones (MONOCHROME1 or MONOCHROME2)")
+    if header.get("ModalityLUTSequence"):
+        raise ReadError("unsupported", "values scaled by a table; expected rescale slope and intercept")
+
+
+def _described(group: Dataset, depth: int = 2) -> list[Dataset]:
+    """The first item of each sequence of a functional group, and of the sequences within these."""
+    items = [element.value[0] for element in group if element.VR == "SQ" and element.value]
+    return items + [inner for item in items for inner in _described(item, depth - 1)] if depth > 1 else items
 
 
 def _numbers(places: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:
@@ -146,9 +184,15 @@ def _pixel_kind(header: Dataset) -> PixelKind:
     if allocated not in {8, 16, 32}:
         raise ReadError("unsupported", f"{allocated} bits a pixel; expected 8, 16 or 32")
     dtype = np.dtype(f"{'i' if signed else 'u'}{allocated // 8}")
+    bits = min(int(header.get("BitsStored") or allocated), allocated)
+    high = header.get("HighBit")
+    unused = 0 if high is None else int(high) + 1 - bits
+    if not 0 <= unused <= allocated - bits:
+        raise ReadError("unreadable", f"{bits} bits below bit {int(high) + 1} of {allocated}: that cannot be")
     return PixelKind(
         dtype=dtype,
-        bits=min(int(header.get("BitsStored") or allocated), allocated),
+        bits=bits,
+        unused=unused,
         inverted=header.PhotometricInterpretation == "MONOCHROME1" and header.get("Modality") not in QUANTITATIVE,
         padding=_padding(header, dtype),
     )

@@ -1,18 +1,24 @@
 """Which DICOM files are images of a volume, and which of them belong together."""
 
 import os
+import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.dicom_facts import Facts
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
-from raptor_search.readers.source import Refused, Source
+from raptor_search.readers.dicom_frames import Frame, frames_of
+from raptor_search.readers.dicom_kinds import why_no_volume
+from raptor_search.readers.dicom_mosaic import is_mosaic
+from raptor_search.readers.dicom_stacks import alike, has_repeats, part
+from raptor_search.readers.source import Refused, Skipped, Source, StackPlace
 
-__all__ = ["SeriesGroups", "Slice", "look_at_dicom"]
+__all__ = ["TAGS", "SeriesGroups", "Slice", "look_at_dicom"]
 
 TAGS = (
     "SOPClassUID",
@@ -20,33 +26,63 @@ TAGS = (
     "SeriesInstanceUID",
     "ImageType",
     "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
 )
+"""All that is read of a file before it is known to be needed."""
 
-STORAGE = "1.2.840.10008.5.1.4.1.1."
+PLACE = struct.Struct("<11d")
+"""Position, cosines and spacing of a slice: a tenth of the memory that tuples take, for archives of millions."""
 
-VOLUME_CLASSES = frozenset(
-    STORAGE + ending
-    for ending in (
-        *("2", "4", "128"),  # CT, MR, PET: one slice a file
-        *("2.1", "2.2", "4.1", "4.4", "130", "128.1"),  # enhanced and legacy-converted CT, MR, PET: many
-        *("20", "13.1.1", "13.1.2", "13.1.3", "4.3", "6.2"),  # NM, 3D X-ray, tomosynthesis, colour MR, 3D ultrasound
-    )
-)
-"""SOP classes that hold volumes (PS3.4 B.5); the last line is refused on reading, not passed over in silence."""
-
-SECONDARY_CAPTURE = STORAGE + "7"
-"""Mostly screenshots and dose reports; a volume only where the images carry positions."""
+COPY = "copy of a DICOM image"
+SCOUT = "DICOM image beside its series (of another orientation, size or kind)"
+LOCALIZER = "DICOM localizer"
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One DICOM file of an image series, as little of it as grouping needs."""
+    """One DICOM file of an image series, as little of it as grouping needs.
+
+    Attributes:
+        path: of the file.
+        series: SeriesInstanceUID.
+        instance: SOPInstanceUID.
+        size: rows and columns.
+        stored: bytes of the file.
+        mtime_ns: of the file.
+        place: packed position, cosines and spacing of a file of one slice; empty where the whole header must be read.
+    """
 
     path: Path
     series: str
     instance: str
-    size: int
+    size: tuple[int, int]
+    stored: int
     mtime_ns: int
+    place: bytes
+
+    @property
+    def position(self) -> tuple[float, ...]:
+        """LPS mm of the first pixel's centre."""
+        return PLACE.unpack(self.place)[:3]
+
+    @property
+    def cosines(self) -> tuple[float, ...]:
+        """Directions of a row and of a column."""
+        return PLACE.unpack(self.place)[3:9]
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Between rows and between columns, in mm."""
+        return PLACE.unpack(self.place)[9:]
+
+    @property
+    def facts(self) -> Facts:
+        """None: they are read where positions repeat."""
+        return ()
 
 
 def look_at_dicom(path: Path) -> Slice | str:
@@ -57,27 +93,37 @@ def look_at_dicom(path: Path) -> Slice | str:
     """
     header = parse_dicom(path, pixels=False, tags=TAGS)
     with pydicom_failures("header"):
-        reason = _why_no_volume(header)
+        reason = why_no_volume(header)
         if reason:
             return reason
         series = str(header.get("SeriesInstanceUID") or "")
         if not series:
             raise ReadError("unreadable", "a DICOM image without a SeriesInstanceUID")
         status = path.stat()
-        return Slice(path, series, str(header.get("SOPInstanceUID") or ""), status.st_size, status.st_mtime_ns)
+        return Slice(
+            path=path,
+            series=series,
+            instance=str(header.get("SOPInstanceUID") or ""),
+            size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
+            stored=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            place=_place(header),
+        )
 
 
-def _why_no_volume(header: Dataset) -> str:
-    # A DICOMDIR names its class in the meta group alone.
-    kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
-    if not kind:
-        raise ReadError("unreadable", "the DICOM header names no SOP class: it is damaged")
-    image_type = header.get("ImageType") or []
-    if "LOCALIZER" in ([image_type] if isinstance(image_type, str) else list(image_type)):
-        return "DICOM localizer"
-    if kind in VOLUME_CLASSES or (kind == SECONDARY_CAPTURE and header.get("ImagePositionPatient")):
-        return ""
-    return "DICOM object that is no volume"
+def _place(header: Dataset) -> bytes:
+    """Where the one slice of a file lies; nothing where the file holds several, or does not say."""
+    if int(header.get("NumberOfFrames") or 1) > 1 or is_mosaic(header):
+        return b""
+    try:
+        numbers = [
+            float(number)
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+            for number in header.get(keyword) or ()
+        ]
+        return PLACE.pack(*numbers)
+    except (TypeError, ValueError, struct.error):
+        return b""
 
 
 class SeriesGroups:
@@ -95,17 +141,19 @@ class SeriesGroups:
         """Note a DICOM file that cannot be read: it may be a slice of any series in its folder."""
         self._damaged[path.parent] += 1
 
-    def sources(self) -> Iterator[Source | Refused]:
-        """One source a series, in the order in which they were met; copies in other folders are their own.
+    def sources(self) -> Iterator[Source | Refused | Skipped]:
+        """The volumes of every series, in the order in which they were met, wherever their files lie.
 
         A series with a damaged file beside a slice of it is refused: without its first or last slice it would be
         a shorter volume, and nothing would say so.
         """
         for slices in self._slices.values():
-            for group in _without_copies(slices):
-                source = _source(group)
+            groups, copies = _without_copies(slices)
+            yield from (Skipped(copy.path, COPY) for copy in copies)
+            for group in groups:
                 count = sum(self._damaged[folder] for folder in {one.path.parent for one in group})
-                yield Refused(source, _lacking(count)) if count else source
+                for found in _volumes(group):
+                    yield Refused(found, _lacking(count)) if count and isinstance(found, Source) else found
 
 
 def _lacking(count: int) -> ReadError:
@@ -116,23 +164,69 @@ def _lacking(count: int) -> ReadError:
     )
 
 
-def _source(slices: list[Slice]) -> Source:
+def _volumes(slices: list[Slice]) -> Iterator[Source | Skipped]:
+    """The volumes of one series, and the files that are none."""
+    if all(one.place for one in slices):
+        shapes = alike(slices)
+        if len(shapes) == 1 and not has_repeats(slices, shapes[0]):
+            yield _source(slices)
+            return
+    try:
+        frames = _frames(slices)
+    except ReadError:
+        # Read as one volume, it is refused with that reason.
+        yield _source(slices)
+        return
+    parted, left = part(frames)
+    by_path = {one.path: one for one in slices}
+    used: set[Path] = set()
+    for one in parted:
+        paths = dict.fromkeys(frames[index].path for index in one.members)
+        used |= paths.keys()
+        yield _source([by_path[path] for path in paths], one.place)
+    for path in dict.fromkeys(frames[index].path for index in left):
+        if path not in used:
+            yield Skipped(path, SCOUT if parted else LOCALIZER)
+
+
+def _frames(slices: Sequence[Slice]) -> list[Frame]:
+    """Every slice with what its whole header says."""
+    frames: list[Frame] = []
+    for one in slices:
+        header = parse_dicom(one.path, pixels=False)
+        with pydicom_failures("header"):
+            frames += frames_of(one.path, header, facts=True)
+    return frames
+
+
+def _source(slices: Sequence[Slice], stack: StackPlace | None = None) -> Source:
     files = tuple(sorted(one.path for one in slices))
     return Source(
         path=files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files])),
         format="dicom",
         member=slices[0].series,
         files=files,
-        size=sum(one.size for one in slices),
+        size=sum(one.stored for one in slices),
         mtime_ns=max(one.mtime_ns for one in slices),
+        stack=stack,
     )
 
 
-def _without_copies(slices: list[Slice]) -> list[list[Slice]]:
-    """The series whole; by folder where an instance lies in several, as in a backup beside the original."""
-    if len({one.instance for one in slices}) == len(slices):
-        return [slices]
+def _without_copies(slices: list[Slice]) -> tuple[list[list[Slice]], list[Slice]]:
+    """The series whole, whatever folders its files lie in, and the images that are there twice.
+
+    Where one folder holds all of it, as a backup beside the original does, folders are volumes of their own.
+    """
     by_folder: defaultdict[Path, list[Slice]] = defaultdict(list)
     for one in slices:
         by_folder[one.path.parent].append(one)
-    return list(by_folder.values())
+    instances = {one.instance for one in slices}
+    if any(instances == {one.instance for one in folder} for folder in by_folder.values()):
+        return list(by_folder.values()), []
+    met: dict[tuple[str, bytes], Path] = {}
+    kept, copies = [], []
+    for one in slices:
+        # Two images of one folder are never copies of each other: a careless export gives all of them one UID.
+        folder = met.setdefault((one.instance, one.place), one.path.parent)
+        (kept if folder == one.path.parent else copies).append(one)
+    return [kept], copies

@@ -12,7 +12,7 @@ __all__ = ["digest_of"]
 def digest_of(source: Source) -> bytes:
     """SHA-256 of the file; of an npz entry's type, shape and numbers; of the sorted digests of a series' files.
 
-    File names do not count.
+    File names do not count. Where a file may hold several volumes, which of them it is does.
 
     Raises:
         ReadError: a damaged npz.
@@ -24,7 +24,9 @@ def digest_of(source: Source) -> bytes:
         digest.update(entry.tobytes())
         return digest.digest()
     digests = sorted(_file_digest(file) for file in source.files)
-    return digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
+    part = source.stack.name if source.stack else source.member if source.format == "nifti" else ""
+    return hashlib.sha256(whole + part.encode()).digest() if part else whole
 
 
 def _file_digest(path: Path) -> bytes:

@@ -79,7 +79,7 @@ def _on_disk(source: Source) -> Iterator[Source]:
 def _read(source: Source) -> Scan:
     match source.format:
         case "dicom":
-            return read_dicom(source.files)
+            return read_dicom(source.files, source.stack)
         case "npz":
             volume = read_npz(source.path, source.member)
             return Scan(volume, labels=npz_labels(source.path, source.member))

@@ -6,9 +6,28 @@ from pathlib import Path
 from raptor_search.errors import ReadError
 from raptor_search.volume import Format
 
-__all__ = ["Refused", "Skipped", "Source", "bare_name"]
+__all__ = ["Refused", "Skipped", "Source", "StackPlace", "bare_name"]
 
 DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
+
+
+@dataclass(frozen=True)
+class StackPlace:
+    """Which of the volumes of one series a source is.
+
+    Attributes:
+        name: stable for the same files, such as "echo-2".
+        number: from 1.
+        count: volumes of the series.
+        by: what they differ by, such as "echo" or "b-value, direction".
+        t: which volume in time, from 0; None where they differ by something else.
+    """
+
+    name: str
+    number: int
+    count: int
+    by: str
+    t: int | None = None
 
 
 @dataclass(frozen=True)
@@ -19,10 +38,11 @@ class Source:
         path: the file, or the folder that holds a DICOM series.
         format: the kind of file.
         member: which of the volumes at `path`: "" for the only one, "train_0" for an entry of an npz,
-            the SeriesInstanceUID for DICOM.
+            "t3" for volume 3 of a 4D NIfTI, the SeriesInstanceUID for DICOM.
         files: every file that belongs to it, in sorted order.
         size: bytes of all files together.
         mtime_ns: the latest change of any file.
+        stack: which volume of a DICOM series; None where the series is one.
     """
 
     path: Path
@@ -31,6 +51,7 @@ class Source:
     files: tuple[Path, ...]
     size: int
     mtime_ns: int
+    stack: StackPlace | None = None
 
     @classmethod
     def at(cls, path: Path, kind: Format, *, member: str = "", files: tuple[Path, ...] = ()) -> "Source":
@@ -48,14 +69,17 @@ class Source:
     @property
     def uri(self) -> str:
         """The absolute path, and "#member" where one path holds several volumes. Holds raw identifiers."""
-        return f"{self.path}#{self.member}" if self.member else str(self.path)
+        stack = f"@{self.stack.name}" if self.stack else ""
+        return f"{self.path}#{self.member}{stack}" if self.member else str(self.path)
 
     @property
     def name(self) -> str:
         """A name for output files: the npz entry, the file without its ending, or the series' folder."""
         if self.format == "npz" and self.member:
             return self.member
-        return self.path.name if self.path.is_dir() else bare_name(self.path)
+        name = self.path.name if self.path.is_dir() else bare_name(self.path)
+        further = self.stack.name if self.stack else self.member if self.format == "nifti" else ""
+        return f"{name}_{further}" if further else name
 
 
 def bare_name(path: Path) -> str:
