@@ -17,6 +17,7 @@ LAYERS = (
     {"embedding", "engine"},
     {"encoders", "readers", "index", "catalog", "keys", "filters", "preview"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
+    | {"selecting", "erasure", "verifying", "backups", "upkeep"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"},
     {"archive"},
     {"labelling"},

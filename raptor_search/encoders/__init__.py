@@ -5,22 +5,22 @@ from pathlib import Path
 import torch
 
 from raptor_search.embedding import Encoder, check_tokens
-from raptor_search.encoder_cards import ENCODERS, EncoderCard
+from raptor_search.encoder_cards import ENCODERS, OPEN_CLIP, EncoderCard
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.specs import PRESETS, EmbeddingSpec, Recipe
 
-__all__ = ["ENCODERS", "Encoder", "EncoderCard", "load_encoder", "spec_for"]
+__all__ = ["ENCODERS", "Encoder", "EncoderCard", "encoder_card", "load_encoder", "spec_for"]
 
 
 def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = None, device: str = "cpu") -> Encoder:
     """An encoder with its weights, ready to run.
 
     Args:
-        name: one of `ENCODERS`.
+        name: one of `ENCODERS`, or `open_clip:MODEL/PRETRAINED`.
         layer: a block number from 1, whose output goes through the final LayerNorm, or "last"; the card's own where
             None.
-        weights: a local checkpoint; for DINOv2 a safetensors file or a folder holding `model.safetensors`, for the
-            packaged encoders the very file of the package.
+        weights: a local checkpoint; for DINOv2 a safetensors file, a folder holding `model.safetensors` or Meta's
+            `.pth`, for open_clip one of its own checkpoints, for the packaged encoders the very file of the package.
         device: as torch names it.
 
     Raises:
@@ -28,9 +28,7 @@ def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = 
         SpecError: for a layer that the encoder does not have.
         WeightsError: where the weights cannot be had, are damaged or another model's. Another encoder is never taken.
     """
-    if name not in ENCODERS:
-        raise UsageError(f"--encoder {name}: expected one of {', '.join(ENCODERS)}")
-    card = ENCODERS[name]
+    card = encoder_card(name)
     chosen = _layer(card, layer)
     place = _device(device)
     if name == "efficientnet-lite0":
@@ -41,9 +39,29 @@ def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = 
         from raptor_search.encoders.vits14_packaged import load_vits14_packaged
 
         return load_vits14_packaged(card, layer=chosen, weights=weights, device=place)
+    if name.startswith(OPEN_CLIP):
+        from raptor_search.encoders.open_clip import load_open_clip
+
+        return load_open_clip(card, layer=chosen, weights=weights, device=place)
     from raptor_search.encoders.dinov2 import load_dinov2
 
     return load_dinov2(card, layer=chosen, weights=weights, device=place)
+
+
+def encoder_card(name: str) -> EncoderCard:
+    """What is known of an encoder before its weights are loaded.
+
+    Raises:
+        UsageError: for a name that does not exist.
+        WeightsError: for open_clip's encoders, where the package cannot be imported.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if not name.startswith(OPEN_CLIP):
+        raise UsageError(f"--encoder {name}: expected one of {', '.join(ENCODERS)}, or {OPEN_CLIP}MODEL/PRETRAINED")
+    from raptor_search.encoders.open_clip_cards import open_clip_card
+
+    return open_clip_card(name)
 
 
 def spec_for(

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,10 +13,58 @@ from torch import Tensor
 from raptor_search.encoder_cards import EncoderCard, find_package_file
 from raptor_search.errors import WeightsError
 
-__all__ = ["check_pin", "mend", "package_file", "read_tensors", "sha256_of"]
+__all__ = [
+    "ForeignTensors",
+    "check_pin",
+    "local_checkpoint",
+    "mend",
+    "misfit",
+    "package_file",
+    "read_tensors",
+    "sha256_of",
+]
 
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of what `torch.save` writes: a zip since torch 1.6, a bare pickle before."""
+
+
+NAMED = 3
+"""Tensors named in a message about weights that do not fit."""
+
+
+class ForeignTensors(Exception):  # noqa: N818  what it is, not what went wrong
+    """Tensors that do not fit the architecture; says which."""
+
+
+def local_checkpoint(card: EncoderCard, weights: Path, names: Sequence[str]) -> Path:
+    """The file that --weights means: itself, or in a folder the first of these names that is there.
+
+    Raises:
+        WeightsError: where there is none.
+    """
+    if weights.is_dir():
+        for name in names:
+            if (weights / name).is_file():
+                return weights / name
+        raise WeightsError(
+            f"{card.name}: {weights} holds no {' or '.join(names)}; expected a model's folder: check --weights"
+        )
+    if not weights.is_file():
+        raise WeightsError(
+            f"{card.name}: {weights} does not exist; expected a checkpoint (safetensors, .pth): check --weights"
+        )
+    return weights
+
+
+def misfit(*, missing: Iterable[str], unexpected: Iterable[str], mismatched: Iterable[str]) -> str:
+    """How a checkpoint's tensors differ from a model's, a few of them by name; empty where they fit."""
+    faults = []
+    for kind, names in (("missing", missing), ("unexpected", unexpected), ("mismatched", mismatched)):
+        listed = sorted(names)
+        if listed:
+            more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
+            faults.append(f"{kind} {', '.join(listed[:NAMED])}{more}")
+    return "; ".join(faults)
 
 
 def package_file(card: EncoderCard) -> Path:
@@ -86,6 +135,8 @@ def read_tensors(card: EncoderCard, path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{card.name}: {path} is truncated or no checkpoint ({error}); expected a whole safetensors or .pth file"
         ) from error
+    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
+        tensors = tensors["state_dict"]  # saved with the state of its training beside it
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsError(f"{card.name}: {path} is no table of named tensors; expected a safetensors file")
     return tensors

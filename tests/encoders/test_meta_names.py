@@ -154,7 +154,7 @@ def test_another_size_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_the_file_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"holds no model\.safetensors; expected a model's folder"):
         load_dinov2(CARDS[0], layer="last", weights=tmp_path, device=CPU)
-    with pytest.raises(WeightsError, match=r"gone\.pth does not exist; expected a safetensors or \.pth file"):
+    with pytest.raises(WeightsError, match=r"gone\.pth does not exist; expected a checkpoint \(safetensors, \.pth\)"):
         load_dinov2(CARDS[0], layer="last", weights=tmp_path / "gone.pth", device=CPU)
 
 

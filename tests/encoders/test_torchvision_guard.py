@@ -77,6 +77,34 @@ def test_register_fake_is_itself_again_afterwards(broken: Path) -> None:
     assert run(code, broken).returncode == 0
 
 
+UNFIT = """
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from raptor_search.encoders import load_encoder
+from raptor_search.errors import WeightsError
+path = Path({folder!r}) / "model.safetensors"
+save_file({{"any": torch.zeros(1)}}, path)
+for name in ("dinov2-small", "open_clip:ViT-B-32/openai"):
+    try:
+        load_encoder(name, weights=path)
+    except WeightsError as error:
+        print(error.message)
+"""
+
+
+def test_a_torchvision_that_cannot_be_imported_at_all_is_one_sentence(broken: Path, tmp_path: Path) -> None:
+    stand_in = tmp_path / "torchvision"
+    stand_in.mkdir()
+    (stand_in / "__init__.py").write_text("raise ImportError('torchvision was built for another torch')\n")
+    done = run(UNFIT.format(folder=str(tmp_path)), tmp_path, broken)  # the metadata that says it is installed: broken's
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["dinov2-small", "open_clip:ViT-B-32/openai"], done.stderr
+    for line in lines:
+        assert "torchvision is installed but cannot be imported (" in line
+        assert "run `pip uninstall -y torchvision`, then `pip install '" in line
+
+
 def test_the_guard_does_nothing_where_torchvision_is_absent() -> None:
     hidden = "import sys; sys.modules['torchvision'] = None\n"  # as though it were not installed
     done = run(hidden + GUARD + "assert sys.modules['torchvision'] is None")
