@@ -3,7 +3,7 @@
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -133,14 +133,14 @@ class _Leaving:
         self.rule = rule
         self._values = _sent(values)
         self._tokens = None if tokens is None else _sent(tokens)
-        self._event: torch.cuda.Event | None = None
+        self._event: Any = None  # torch leaves it untyped
         if values.device.type == "cuda":
             self._event = torch.cuda.Event()
             self._event.record()
 
     @property
     def is_here(self) -> bool:
-        return self._event is None or self._event.query()
+        return self._event is None or bool(self._event.query())
 
     def arrays(self) -> tuple[Float32[np.ndarray, "plane k token"], Float32[np.ndarray, "plane token d"] | None]:
         """Values and, where they were kept, mean tokens; waits for them."""

@@ -100,7 +100,8 @@ class Runner:
             size = self.size
             try:
                 with torch.inference_mode():
-                    parts = [self._encode(self._filled(part, size))[: len(part)] for part in images.split(size)]
+                    cuts = [images[start : start + size] for start in range(0, len(images), size)]
+                    parts = [self._encode(self._filled(part, size))[: len(part)] for part in cuts]
                     return parts[0] if len(parts) == 1 else torch.cat(parts)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
