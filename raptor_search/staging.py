@@ -41,7 +41,7 @@ def staged(voxels: Shaped[np.ndarray, "i j k"], rule: IntensityRule, device: tor
     """
     order = sorted(range(3), key=lambda axis: -abs(voxels.strides[axis]))
     backwards = [at for at, axis in enumerate(order) if voxels.strides[axis] < 0]
-    lying = np.flip(voxels.transpose(order), backwards)  # as it lies in memory: read in one sweep
+    lying = np.flip(voxels.transpose(order), tuple(backwards))  # as it lies in memory: read in one sweep
     if device.type == "cuda":
         windowed = crossed(lying, rule, device)
     else:
@@ -63,7 +63,8 @@ def crossed(voxels: Shaped[np.ndarray, "i j k"], rule: IntensityRule, device: to
 def _window(native: Shaped[Tensor, "i j k"], rule: IntensityRule, *, is_unsigned: bool) -> Float32[Tensor, "i j k"]:
     out = torch.empty(native.shape, dtype=torch.float32, device=native.device)
     rows = max(1, SLAB // (native.shape[1] * native.shape[2]))
-    for slab, target in zip(native.split(rows), out.split(rows), strict=True):
+    for start in range(0, len(native), rows):
+        slab, target = native[start : start + rows], out[start : start + rows]
         values = slab.to(torch.int32).bitwise_and_(0xFFFF) if is_unsigned else slab
         window = values.to(torch.float64).clamp(rule.low, rule.high)
         target.copy_(window.sub_(rule.low).div_(rule.high - rule.low))

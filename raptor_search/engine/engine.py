@@ -133,9 +133,10 @@ class _Leaving:
         self.rule = rule
         self._values = _sent(values)
         self._tokens = None if tokens is None else _sent(tokens)
-        self._event: Any = None  # torch leaves it untyped
+        self._event: Any = None
         if values.device.type == "cuda":
-            self._event = torch.cuda.Event()
+            make: Any = torch.cuda.Event  # torch leaves it untyped
+            self._event = make()
             self._event.record()
 
     @property

@@ -1,6 +1,7 @@
 """Work on a second stream of a CUDA device, beside the encoder; elsewhere there is none and nothing changes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,7 +21,8 @@ class SideStream:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        make: Any = torch.cuda.Stream  # torch leaves it untyped
+        self._stream: torch.cuda.Stream | None = make(device) if device.type == "cuda" else None
 
     def prepared(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """The same pieces: on CUDA all made now, on the second stream, and safe to use on the first; else unchanged."""
