@@ -1,0 +1,68 @@
+"""What a search asks first: whether anything has changed, and what was measured on the index that serves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float16
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from raptor_search.catalog.database import revision_of
+from raptor_search.catalog.records import Ids, IndexMeasures
+from raptor_search.catalog.tables import EmbeddingRow, IndexMeasuresRow, IndexVersionRow, PrefixRow, VolumeRow
+from raptor_search.catalog.vectors import PREFIX_COMPONENTS, VectorQueries
+
+__all__ = ["MeasureQueries", "Moment"]
+
+FLOAT32 = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The state of the catalog as far as searches go: equal moments give equal answers.
+
+    Attributes:
+        revision: grows with every commit that changes volumes, embeddings or labels.
+        version_id: the index version that serves a spec, or None.
+    """
+
+    revision: int
+    version_id: int | None
+
+
+class MeasureQueries(VectorQueries):
+    """Cheap questions, asked by every search."""
+
+    def moment(self, spec_id: int) -> Moment:
+        """The present moment of a spec: two rows, however large the archive is."""
+        query = select(IndexVersionRow.id).where(IndexVersionRow.spec_id == spec_id, IndexVersionRow.is_current)
+        with self._database.read() as session:
+            return Moment(revision_of(session), session.scalar(query))
+
+    def measures(self, version_id: int) -> IndexMeasures | None:
+        """What was measured on an index version; None where nothing was, or the version is gone."""
+        with self._database.read() as session:
+            row = session.get(IndexMeasuresRow, version_id)
+            if row is None:
+                return None
+            background = np.frombuffer(row.background, dtype=FLOAT32).astype(np.float32)
+            return IndexMeasures(document=row.document, background=background)
+
+    def patient_volumes(self, spec_id: int, patient_key: str) -> Ids:
+        """The volumes of one patient that are embedded under a spec, sorted."""
+        query = select(VolumeRow.id).join(EmbeddingRow, EmbeddingRow.volume_id == VolumeRow.id)
+        query = query.where(EmbeddingRow.spec_id == spec_id, VolumeRow.patient_key == patient_key)
+        with self._database.read() as session:
+            return np.array(sorted(session.scalars(query)), dtype=np.int64)
+
+    def found_prefixes(self, ids: Ids, spec_id: int) -> tuple[Ids, Float16[np.ndarray, "n prefix"]]:
+        """The ids that have a vector under the spec, in the order given, and the first components of those vectors."""
+        planes, components, tokens = self._spec_of(spec_id).spec.shape
+        length = planes * min(components, PREFIX_COMPONENTS) * tokens
+        return self._gather(PrefixRow.data, PrefixRow.vector_id, ids, spec_id, length)
+
+
+def add_measures(session: Session, version_id: int, measures: IndexMeasures) -> None:
+    """Store what was measured on an index version, within the transaction that publishes it."""
+    background = np.ascontiguousarray(measures.background, dtype=FLOAT32).tobytes()
+    session.add(IndexMeasuresRow(version_id=version_id, document=measures.document, background=background))
