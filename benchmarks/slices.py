@@ -1,6 +1,7 @@
 """How many slices a plane needs: fidelity, retrieval and small planted findings against the slices taken.
 
-    python benchmarks/slices.py [--encoder NAME] [--sessions N] [--cache DIR] [--workers N] [--quick] [--json FILE]
+    python benchmarks/slices.py [--encoder NAME] [--sessions N] [--sphere-sessions N] [--cache DIR] [--workers N]
+        [--quick] [--json FILE]
 
 Volumes: the demo's real volumes, and `--sessions` scans derived from each (`indexer/demo/derive.py`), fitted to a
 cube of 224 as the presets `full` and `default` do. Every slice is encoded once and its tokens are kept, so that each
@@ -14,8 +15,9 @@ way of averaging is read off the same tokens:
 Columns: cosine to `all` after subtracting the mean of the real volumes' `all` (mean and least of the real volumes);
 share of the ten nearest derived scans that are also the ten nearest by `all`; how often the first hit is of the same
 source, and the mean average precision of that. Then a planted bright sphere of a given diameter in voxels of the cube,
-in each derived scan: area under the ROC curve of a logistic regression (L2 chosen inside the training part) that tells
-the scan with the sphere from the scan without, trained on the scans of other sources; 95% intervals resample sources.
+in the scans of the first sessions: area under the ROC curve of a logistic regression (L2 chosen inside the training
+part) that tells the scan with the sphere from the scan without, trained on the scans of other sources; 95% intervals
+resample sources.
 
 All scans but the real volumes are derived, the spheres are drawn: the figures compare ways of averaging with each
 other, and say nothing of findings in patients.
@@ -296,8 +298,9 @@ class Row:
     auroc: dict[int, tuple[float, float, float]]
 
 
-def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: Path, *, spheres: bool) -> Row:
+def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: Path, with_spheres: int) -> Row:
     sources = np.array([case.source.name for case in derived])
+    planted_in = [case for case in derived if case.session <= with_spheres]
     whole, mine = read_vectors(derived, cache, "all"), read_vectors(derived, cache, variant)
     _, best = nearest(whole)
     _, order = nearest(mine)
@@ -316,10 +319,13 @@ def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: P
         overlap=float(overlap),
         first_same_source=float((sources[order[:, 0]] == sources).mean()),
         same_source_map=average_precision(order, sources),
-        auroc={d: detection(mine, read_vectors(derived, cache, f"{variant}/{d}"), sources) for d in SPHERES}
-        if spheres
-        else {},
+        auroc={d: detected(planted_in, cache, variant, d) for d in SPHERES if planted_in},
     )
+
+
+def detected(cases: Sequence[Case], cache: Path, variant: str, diameter: int) -> tuple[float, float, float]:
+    clean, found = read_vectors(cases, cache, variant), read_vectors(cases, cache, f"{variant}/{diameter}")
+    return detection(clean, found, np.array([case.source.name for case in cases]))
 
 
 def detection(
@@ -387,24 +393,24 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=8, help="derived scans of each real volume")
     parser.add_argument("--cache", type=Path, help="keeps the vectors of each volume")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--no-spheres", action="store_true")
+    parser.add_argument("--sphere-sessions", type=int, default=4, help="of these sessions spheres are planted in")
     parser.add_argument("--quick", action="store_true", help="4 sources, 2 sessions, no spheres")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sources = SOURCES[::3] if args.quick else SOURCES
     sessions = 2 if args.quick else args.sessions
-    spheres = not (args.no_spheres or args.quick)
+    with_spheres = 0 if args.quick else args.sphere_sessions
     real = [Case(source, 0) for source in sources]
     derived = [Case(source, session) for session in range(1, sessions + 1) for source in sources]
     with tempfile.TemporaryDirectory() as scratch:
         cache = (args.cache or Path(scratch)) / args.encoder
         cache.mkdir(parents=True, exist_ok=True)
-        jobs = [(case, args.encoder, cache, spheres and case.session > 0) for case in real + derived]
+        jobs = [(case, args.encoder, cache, 0 < case.session <= with_spheres) for case in real + derived]
         with multiprocessing.get_context("spawn").Pool(args.workers, maxtasksperchild=20) as pool:
             for done, _ in enumerate(pool.imap_unordered(_compute, jobs), start=1):
                 print(f"\r{done} of {len(jobs)} volumes", end="", flush=True)
         print()
-        rows = [row_of(name, real, derived, cache, spheres=spheres) for name in variants()]
+        rows = [row_of(name, real, derived, cache, with_spheres) for name in variants()]
     show(rows, args.encoder, len(real), len(derived))
     if args.json:
         chosen = [vars(row) | {"auroc": {str(d): a for d, a in row.auroc.items()}} for row in rows]
