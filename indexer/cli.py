@@ -36,10 +36,16 @@ Home = Annotated[
 ]
 Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM series, NIfTI, NRRD, MedMNIST npz.")]
 Encoder = Annotated[
-    str | None, typer.Option(help="dinov2-small|base|large|giant, vits14-packaged, efficientnet-lite0.")
+    str | None,
+    typer.Option(
+        help="dinov2-small|base|large|giant (with registers: -reg), vits14-packaged, efficientnet-lite0, or "
+        "open_clip:MODEL/PRETRAINED; `raptor encoders` lists them."
+    ),
 ]
 Layer = Annotated[str | None, typer.Option(help="Transformer block whose output is taken, or `last`.")]
-Weights = Annotated[Path | None, typer.Option(help="A local checkpoint (safetensors, or the packaged file).")]
+Weights = Annotated[
+    Path | None, typer.Option(help="A local checkpoint: safetensors, Meta's .pth, open_clip's, or the packaged file.")
+]
 Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
 Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token.", min=1)]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random projection.", min=0)]
@@ -148,6 +154,29 @@ def search(
             print(json.dumps(result.to_dict(), indent=2))
         else:
             render.hits(out, result, archive.notice)
+
+
+@app.command()
+def encoders(
+    open_clip: Annotated[bool, typer.Option("--open-clip", help="List open_clip's image towers instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the encoders, and whether their weights are here or would be downloaded."""
+    from indexer.encoder_table import encoders_json, encoders_table, open_clip_line
+    from raptor_search.encoder_listing import list_encoders, listed
+
+    if open_clip:
+        from raptor_search.encoders.open_clip_cards import open_clip_card, open_clip_names
+
+        rows = [listed(open_clip_card(name)) for name in open_clip_names()]
+    else:
+        rows = list_encoders()
+    if as_json:
+        print(json.dumps(encoders_json(rows), indent=2))
+        return
+    encoders_table(out, rows)
+    if not open_clip:
+        out.print(open_clip_line(), soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raptor_search.archive import Archive
-from raptor_search.encoders import ENCODERS, Encoder, load_encoder, spec_for
+from raptor_search.encoders import Encoder, encoder_card, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.readers import Source
 from raptor_search.specs import PRESETS, EmbeddingSpec
@@ -21,7 +21,7 @@ class Options:
     """What the user asked for; None takes the archive's value, or in a new archive the paper's.
 
     Attributes:
-        encoder: a name of `raptor_search.encoders.ENCODERS`.
+        encoder: a name of `raptor_search.encoders.ENCODERS`, or `open_clip:MODEL/PRETRAINED`.
         layer: block number, or "last".
         weights: a local checkpoint instead of the pinned one.
         preset: a name of `raptor_search.specs.PRESETS`.
@@ -31,6 +31,7 @@ class Options:
 
     Raises:
         UsageError: on construction, for a name that does not exist.
+        WeightsError: on construction, for an encoder of open_clip where that cannot be imported.
     """
 
     encoder: str | None = None
@@ -42,7 +43,8 @@ class Options:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        _known("--encoder", self.encoder, list(ENCODERS))
+        if self.encoder is not None:
+            encoder_card(self.encoder)
         _known("--preset", self.preset, list(PRESETS))
 
     def load(self, like: EmbeddingSpec | None = None) -> tuple[Encoder, EmbeddingSpec]:

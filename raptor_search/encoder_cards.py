@@ -4,10 +4,24 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["ENCODERS", "OPEN_CLIP", "EncoderCard", "PackageFile", "find_package_file"]
+__all__ = [
+    "ENCODERS",
+    "OPEN_CLIP",
+    "OPEN_CLIP_FILES",
+    "OPEN_CLIP_INSTALL",
+    "EncoderCard",
+    "PackageFile",
+    "find_package_file",
+]
 
 OPEN_CLIP = "open_clip:"
 """How the names of open_clip's image towers begin: `open_clip:MODEL/PRETRAINED`."""
+
+
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names that open_clip's checkpoints have in their repositories and folders, the safer first."""
+
+OPEN_CLIP_INSTALL = "pip install 'raptor-search[open-clip]'"
 
 
 @dataclass(frozen=True, kw_only=True)

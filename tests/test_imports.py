@@ -15,7 +15,7 @@ LAYERS = (
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
     | {"encoder_cards", "staging"},
     {"embedding", "engine"},
-    {"encoders", "readers", "index", "catalog", "keys", "filters", "preview"},
+    {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "filters", "preview"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"selecting", "erasure", "verifying", "backups", "upkeep"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"},
@@ -35,7 +35,7 @@ OWNERS = {
     "onnx": {"raptor_search.encoders"},
     "open_clip": {"raptor_search.encoders"},
     "torchvision": {"raptor_search.encoders"},
-    "huggingface_hub": {"raptor_search.encoders"},
+    "huggingface_hub": {"raptor_search.encoders", "raptor_search.encoder_listing"},
     "efficientnet_lite_pytorch": {"raptor_search.encoders"},
     "pydicom": {"raptor_search.readers"},
     "nibabel": {"raptor_search.readers"},
@@ -113,6 +113,10 @@ def test_the_library_the_indexer_and_the_page_do_not_reach_into_each_other(packa
         (
             "import raptor_search.engine, raptor_search.embedding, raptor_search.encoders",
             "faiss sqlalchemy pydicom nibabel",
+        ),
+        (
+            "import raptor_search.encoder_listing, indexer.encoder_table",
+            "torch transformers open_clip sqlalchemy faiss",
         ),
         ("from raptor_search import Archive", "torch transformers pydicom nibabel umap streamlit"),
     ],

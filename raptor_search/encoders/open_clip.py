@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raptor_search.encoder_cards import OPEN_CLIP, EncoderCard
+from raptor_search.encoder_cards import OPEN_CLIP, OPEN_CLIP_FILES, EncoderCard
 from raptor_search.encoders.checkpoint import ForeignTensors, local_checkpoint, misfit, read_tensors, sha256_of
 from raptor_search.encoders.hub import hub_file
 from raptor_search.encoders.open_clip_cards import open_clip, vision_config
@@ -16,9 +16,6 @@ from raptor_search.encoders.pixels import fold_grey
 from raptor_search.errors import WeightsError
 
 __all__ = ["OpenClip", "load_open_clip"]
-
-FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names that a checkpoint has in its repository or folder, the safer first."""
 
 TOWER = "visual."
 """What the names of the image tower's tensors begin with; the text tower's are left alone."""
@@ -38,13 +35,21 @@ class OpenClip:
         layer: block whose output goes through the final LayerNorm, or "last".
         weights_sha256: hash of the file that the tensors came from.
         device: where it will run.
+        dtype: of its weights, activations and tokens.
 
     Raises:
         WeightsError: where the tensors are not this model's, naming them; or where open_clip cannot be imported.
     """
 
     def __init__(
-        self, card: EncoderCard, tensors: dict[str, Tensor], *, layer: str, weights_sha256: str, device: torch.device
+        self,
+        card: EncoderCard,
+        tensors: dict[str, Tensor],
+        *,
+        layer: str,
+        weights_sha256: str,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.card = card
         self.layer = layer
@@ -54,13 +59,14 @@ class OpenClip:
         if layer != "last":
             _cut(tower, int(layer))
         fold_grey(tower.trunk.patch_embed.proj if hasattr(tower, "trunk") else tower.conv1, card)
-        self._tower = tower.to(device).eval()
+        self._dtype = dtype
+        self._tower = tower.to(device=device, dtype=dtype).eval()
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
         """The final LayerNorm of the chosen block's output: CLS where there is one, then the patches row by row."""
         with torch.inference_mode():
             out = self._tower.forward_intermediates(
-                _resized(slices, self.card.image)[:, None],
+                _resized(slices, self.card.image)[:, None].to(self._dtype),
                 indices=1,
                 normalize_intermediates=True,
                 intermediates_only=True,
@@ -73,26 +79,36 @@ class OpenClip:
             return torch.cat([out["image_intermediates_prefix"][0], patches], dim=1)
 
 
-def load_open_clip(card: EncoderCard, *, layer: str, weights: Path | None, device: torch.device) -> OpenClip:
+def load_open_clip(
+    card: EncoderCard,
+    *,
+    layer: str,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> OpenClip:
     """An image tower from a local checkpoint, or from the hub.
 
     Args:
         card: of `open_clip_card`.
         layer: a block number, or "last".
         weights: an open_clip checkpoint (safetensors, or a torch file of tensors), or a folder that holds one of
-            `FILES`.
+            `OPEN_CLIP_FILES`.
         device: where it will run.
+        dtype: float32, or bfloat16 where the device computes in it.
 
     Raises:
         WeightsError: where the weights cannot be had, cannot be read, or are another model's.
     """
     path = (
-        hub_file(card, FILES, mend="give --weights FILE") if weights is None else local_checkpoint(card, weights, FILES)
+        hub_file(card, OPEN_CLIP_FILES, mend="give --weights FILE")
+        if weights is None
+        else local_checkpoint(card, weights, OPEN_CLIP_FILES)
     )
     sha256 = sha256_of(card, path)
     tensors = {name.removeprefix("module."): tensor for name, tensor in read_tensors(card, path).items()}
     try:
-        return OpenClip(card, tensors, layer=layer, weights_sha256=sha256, device=device)
+        return OpenClip(card, tensors, layer=layer, weights_sha256=sha256, device=device, dtype=dtype)
     except ForeignTensors as error:
         raise WeightsError(
             f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "

@@ -7,13 +7,11 @@ CLIP (Radford et al., arXiv 2103.00020), SigLIP (Zhai et al., arXiv 2303.15343) 
 import re
 from typing import Any
 
-from raptor_search.encoder_cards import OPEN_CLIP, EncoderCard
+from raptor_search.encoder_cards import OPEN_CLIP, OPEN_CLIP_INSTALL, EncoderCard
 from raptor_search.encoders.torchvision_guard import guarded
 from raptor_search.errors import UsageError
 
-__all__ = ["EXAMPLE", "INSTALL", "open_clip", "open_clip_card", "open_clip_names", "vision_config"]
-
-INSTALL = "pip install 'raptor-search[open-clip]'"
+__all__ = ["EXAMPLE", "open_clip", "open_clip_card", "open_clip_names", "vision_config"]
 
 EXAMPLE = f"{OPEN_CLIP}ViT-B-16/openai"
 
@@ -30,7 +28,7 @@ def open_clip(name: str) -> Any:
     Raises:
         WeightsError: where it, or torchvision that it needs, is absent or cannot be imported; names the command.
     """
-    with guarded(name, "open_clip", INSTALL):
+    with guarded(name, "open_clip", OPEN_CLIP_INSTALL):
         import open_clip as package
 
         return package
