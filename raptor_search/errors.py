@@ -77,8 +77,10 @@ READ_CODES = {
     "constant": "all voxels are equal",
     "too-large": "more voxels or inflated bytes than the limit",
     "unsupported": "a kind of file that is not read yet",
+    "decoder-crashed": "reading it ended the process that read it, twice",
+    "timed-out": "reading it took longer than the limit",
 }
-"""Stable quarantine codes and what they mean."""
+"""Stable quarantine codes and what they mean: every one that a reader may give, at most 20."""
 
 
 class ReadError(RaptorError):

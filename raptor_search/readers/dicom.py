@@ -21,6 +21,7 @@ from raptor_search.readers.dicom_numbers import lower_padding, padding_of, uprig
 from raptor_search.readers.dicom_stacks import part
 from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.inflating import check_inflation
+from raptor_search.readers.memory import empty
 from raptor_search.readers.orientation import to_volume
 from raptor_search.readers.regridding import SHEAR_TOLERANCE_DEG, evened, unsheared
 from raptor_search.readers.scaling import rescale, scaled_dtype
@@ -133,7 +134,7 @@ def _pixels(frames: Sequence[Frame]) -> NDArray[np.generic]:
     scalings = {frame.scaling for frame in frames}
     dtype = np.result_type(*(scaled_dtype(kind.dtype, kind.bits, scalings) for kind in kinds))
     with pydicom_failures("pixel data"):
-        out = np.empty((len(frames), *frames[0].size), dtype)
+        out = empty((len(frames), *frames[0].size), dtype)
         padded = np.zeros(out.shape, bool) if any(kind.padding for kind in kinds) else None
     by_path: defaultdict[Path, dict[int, int]] = defaultdict(dict)
     for place, frame in enumerate(frames):

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.memory import empty
 
-__all__ = ["Inflater", "Stream", "check_inflation", "damage_as_read_error", "read_array"]
+__all__ = ["Inflater", "Stream", "check_inflation", "damage_as_read_error", "read_array", "set_limit"]
 
 SMALL = 256 * 2**20
 """Bytes that may be inflated whatever the ratio: a label map of 512^3 zeros is no attack."""
@@ -27,6 +28,8 @@ SLACK = 2**20
 
 CHUNK = 2**20
 
+_limit = 8 * 2**30
+
 
 class Stream(Protocol):
     """Anything that bytes are read from: a file, or one that inflates."""
@@ -35,8 +38,14 @@ class Stream(Protocol):
         """At most `size` bytes; none at the end."""
 
 
+def set_limit(inflated: int) -> None:
+    """Take another absolute limit, for the whole process: that of a child that reads."""
+    global _limit  # noqa: PLW0603 - set once at the start of a child
+    _limit = inflated
+
+
 def check_inflation(inflated: int, stored: int) -> None:
-    """Refuse what would inflate out of proportion, before it is inflated.
+    """Refuse what would inflate out of proportion or beyond the limit, before it is inflated.
 
     Raises:
         ReadError: `inflated` bytes from `stored` bytes cannot be a scan.
@@ -46,6 +55,8 @@ def check_inflation(inflated: int, stored: int) -> None:
             "too-large",
             f"{stored} bytes would unpack to {inflated}; expected at most {MAX_RATIO} times their size",
         )
+    if inflated > _limit:
+        raise ReadError("too-large", f"it would unpack to {inflated} bytes; expected at most {_limit}")
 
 
 def read_array(
@@ -62,7 +73,7 @@ def read_array(
     Raises:
         ReadError: fewer bytes than the shape needs, or far more.
     """
-    flat = np.empty(int(np.prod(shape, dtype=np.int64)), dtype)
+    flat = empty((int(np.prod(shape, dtype=np.int64)),), dtype)
     _fill(stream, flat.view(np.uint8).data)
     if to_end and len(stream.read(SLACK + 1)) > SLACK:
         raise ReadError("unreadable", "more bytes follow the voxels than the header says; expected the end")

@@ -17,7 +17,7 @@ from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Refused, Skipped, Source
 from raptor_search.readers.zips import is_zip, unpacked
 
-__all__ = ["content_digest", "read", "read_file"]
+__all__ = ["content_digest", "find_file", "read", "read_file", "read_with_digest"]
 
 NAMED = 10
 """Members that a message lists before it stops."""
@@ -33,6 +33,16 @@ def read(source: Source) -> Scan:
         return _read(inner)
 
 
+def read_with_digest(source: Source) -> tuple[Scan, bytes]:
+    """As `read` and `content_digest`, with a zip unpacked once.
+
+    Raises:
+        ReadError: as `read`.
+    """
+    with _on_disk(source) as inner:
+        return _read(inner), _digest(inner)
+
+
 def read_file(path: Path) -> tuple[Source, Scan]:
     """The one scan of a file, a folder or a zip; "FILE.npz#train_0" names one of several.
 
@@ -40,17 +50,29 @@ def read_file(path: Path) -> tuple[Source, Scan]:
         UsageError: no such path, no scan there, or more than one (the message lists them).
         ReadError: a scan that cannot be read.
     """
+    with find_file(path) as (source, inner):
+        return source, _read(inner)
+
+
+@contextmanager
+def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
+    """The source that `read_file` reads, and where it lies while the context lasts: a zip is unpacked.
+
+    Raises:
+        UsageError, ReadError: as `read_file`.
+    """
     if not os.path.exists(path) and "#" in path.name:
         name, _, member = path.name.rpartition("#")
         found = [one for one in discover([path.with_name(name)]) if isinstance(one, Source) and one.member == member]
         source = _only(found, path)
-        return source, read(source)
-    if not is_zip(path):
+        yield source, source
+    elif is_zip(path):
+        with unpacked(path) as folder:
+            inner = _only(discover([folder]), path)
+            yield Source.at(path, inner.format), inner
+    else:
         source = _only(discover([path]), path)
-        return source, read(source)
-    with unpacked(path) as folder:
-        inner = _only(discover([folder]), path)
-        return Source.at(path, inner.format), _read(inner)
+        yield source, source
 
 
 def content_digest(source: Source) -> bytes:
@@ -60,10 +82,14 @@ def content_digest(source: Source) -> bytes:
         ReadError: a damaged or vanished file.
     """
     with _on_disk(source) as inner:
-        try:
-            return digest_of(inner)
-        except OSError as error:
-            raise ReadError("unreadable", f"cannot be read: {error.strerror or 'input/output error'}") from error
+        return _digest(inner)
+
+
+def _digest(source: Source) -> bytes:
+    try:
+        return digest_of(source)
+    except OSError as error:
+        raise ReadError("unreadable", f"cannot be read: {error.strerror or 'input/output error'}") from error
 
 
 @contextmanager

@@ -1,0 +1,177 @@
+"""What a parent and a child that reads say to each other: values of ours and arrays, nothing that could run.
+
+A decoder that was taken over by a file writes what it likes to its parent. So a message is a pickle of which only
+plain values and the frozen dataclasses of this library are accepted, and arrays travel beside it as memory.
+"""
+
+import dataclasses
+import importlib
+import io
+import os
+import pickle
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raptor_search.readers.memory import SharedBlock, mapped, shared_block
+
+__all__ = ["Broken", "receive", "send"]
+
+HEADER = struct.Struct("<QH")
+"""Bytes of the message, and how many blocks of memory come with it."""
+
+MAX_MESSAGE = 2**28
+"""Bytes of one message without its voxels; the list of files of a large series has some megabytes."""
+
+MAX_BLOCKS = 16
+
+INLINE = 2**12
+"""Bytes up to which an array travels within the message."""
+
+KNOWN_MODULES = ("raptor_search.volume", "raptor_search.intensity", "raptor_search.readers.")
+"""Where the classes of a message live."""
+
+
+class Broken(Exception):  # noqa: N818 - what it means is the caller's to say
+    """The other side is gone, or says what is not of this protocol."""
+
+
+class _Packer(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, blocks: list[SharedBlock]) -> None:
+        super().__init__(file, protocol=5)
+        self._blocks = blocks
+
+    def persistent_id(self, value: object) -> object:
+        """How values that are none of ours travel."""
+        if isinstance(value, np.ndarray):
+            return self._array(value)
+        if isinstance(value, np.generic):
+            return "value", value.item()
+        if isinstance(value, Path):
+            return "path", str(value)
+        return None
+
+    def _array(self, array: NDArray[np.generic]) -> tuple[object, ...]:
+        if array.nbytes <= INLINE:
+            return "inline", array.dtype.str, array.shape, array.tobytes()
+        found = shared_block(array)
+        if found is None:
+            block = SharedBlock.of_bytes(array.nbytes)
+            # In the order of its memory, as the original: voxels keep the order of their file.
+            order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
+            shape = tuple(array.shape[axis] for axis in order)
+            copy: NDArray[np.generic] = np.ndarray(shape, array.dtype, buffer=block).transpose(np.argsort(order))
+            copy[...] = array
+            array, found = copy, (block, 0)
+        block, offset = found
+        if block not in self._blocks:
+            self._blocks.append(block)
+        return "shared", self._blocks.index(block), array.dtype.str, array.shape, array.strides, offset
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, content: bytes, fds: list[int]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._fds = fds
+
+    def find_class(self, module: str, name: str) -> type:
+        """A frozen dataclass of ours, or nothing."""
+        if module.startswith(KNOWN_MODULES):
+            found = getattr(importlib.import_module(module), name, None)
+            if isinstance(found, type) and dataclasses.is_dataclass(found):
+                return found
+        raise pickle.UnpicklingError("a class that no message holds")
+
+    def persistent_load(self, pid: Any) -> object:
+        """The value behind what `_Packer.persistent_id` gave."""
+        match pid:
+            case ("value", value):
+                return value
+            case ("path", str(path)):
+                return Path(path)
+            case ("inline", str(dtype), shape, bytes(content)):
+                return np.frombuffer(content, _plain(dtype)).reshape(shape)
+            case ("shared", int(number), str(dtype), shape, strides, int(offset)):
+                return mapped(self._fds[number], shape, _plain(dtype), strides, offset)
+        raise pickle.UnpicklingError("a value that no message holds")
+
+
+def _plain(dtype: str) -> np.dtype[np.generic]:
+    found = np.dtype(dtype)
+    if found.kind not in "biuf":
+        raise pickle.UnpicklingError("an array of something else than numbers")
+    return found
+
+
+def send(to: socket.socket, message: object) -> None:
+    """Send plain values, dataclasses of ours, paths and arrays; arrays in shared blocks are not copied.
+
+    Raises:
+        Broken: nobody listens.
+    """
+    blocks: list[SharedBlock] = []
+    packed = io.BytesIO()
+    _Packer(packed, blocks).dump(message)
+    content = packed.getvalue()
+    try:
+        socket.send_fds(to, [HEADER.pack(len(content), len(blocks))], [block.fd for block in blocks])
+        to.sendall(content)
+    except OSError as error:
+        raise Broken("the other side is gone") from error
+
+
+def receive(source: socket.socket, seconds: float | None = None) -> Any:
+    """The next message.
+
+    Args:
+        source: where it comes from.
+        seconds: to wait for all of it; None means for ever.
+
+    Raises:
+        Broken: the other side is gone, or sent what is no message.
+        TimeoutError: it took too long.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    fds: list[int] = []
+    try:
+        _wait(source, until)
+        head, fds, flags, _ = socket.recv_fds(source, HEADER.size, MAX_BLOCKS)
+        head += _exactly(source, HEADER.size - len(head), until) if head else b""
+        if not head or flags & socket.MSG_CTRUNC:
+            raise Broken("the other side is gone")
+        size, blocks = HEADER.unpack(head)
+        if size > MAX_MESSAGE or blocks != len(fds):
+            raise Broken("a message that cannot be")
+        return _Unpacker(_exactly(source, size, until), fds).load()
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise Broken("the other side is gone") from error
+    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError) as error:
+        raise Broken("a message that cannot be") from error
+    finally:
+        for fd in fds:  # the arrays hold mappings of their own
+            os.close(fd)
+
+
+def _exactly(source: socket.socket, size: int, until: float | None) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        _wait(source, until)
+        block = source.recv(min(size - len(content), 2**20))
+        if not block:
+            raise Broken("the other side is gone")
+        content += block
+    return bytes(content)
+
+
+def _wait(source: socket.socket, until: float | None) -> None:
+    left = None if until is None else until - time.monotonic()
+    if left is not None and left <= 0:
+        raise TimeoutError
+    source.settimeout(left)
