@@ -11,8 +11,17 @@ from raptor_search.specs import PRESETS, EmbeddingSpec, Recipe
 
 __all__ = ["ENCODERS", "Encoder", "EncoderCard", "encoder_card", "load_encoder", "spec_for"]
 
+DEVICES = "cpu, cuda, cuda:N or mps"
 
-def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = None, device: str = "cpu") -> Encoder:
+
+def load_encoder(
+    name: str,
+    *,
+    layer: str | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Encoder:
     """An encoder with its weights, ready to run.
 
     Args:
@@ -22,6 +31,8 @@ def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = 
         weights: a local checkpoint; for DINOv2 a safetensors file, a folder holding `model.safetensors` or Meta's
             `.pth`, for open_clip one of its own checkpoints, for the packaged encoders the very file of the package.
         device: as torch names it.
+        dtype: of a transformer's weights and activations; None means bfloat16 on a CUDA device that computes in it,
+            else float32. CNNs stay in float32.
 
     Raises:
         UsageError: for a name or device that does not exist.
@@ -31,6 +42,7 @@ def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = 
     card = encoder_card(name)
     chosen = _layer(card, layer)
     place = _device(device)
+    kind = dtype or _dtype(place)
     if name == "efficientnet-lite0":
         from raptor_search.encoders.efficientnet import load_efficientnet
 
@@ -38,14 +50,14 @@ def load_encoder(name: str, *, layer: str | None = None, weights: Path | None = 
     if name == "vits14-packaged":
         from raptor_search.encoders.vits14_packaged import load_vits14_packaged
 
-        return load_vits14_packaged(card, layer=chosen, weights=weights, device=place)
+        return load_vits14_packaged(card, layer=chosen, weights=weights, device=place, dtype=kind)
     if name.startswith(OPEN_CLIP):
         from raptor_search.encoders.open_clip import load_open_clip
 
-        return load_open_clip(card, layer=chosen, weights=weights, device=place)
+        return load_open_clip(card, layer=chosen, weights=weights, device=place, dtype=kind)
     from raptor_search.encoders.dinov2 import load_dinov2
 
-    return load_dinov2(card, layer=chosen, weights=weights, device=place)
+    return load_dinov2(card, layer=chosen, weights=weights, device=place, dtype=kind)
 
 
 def encoder_card(name: str) -> EncoderCard:
@@ -111,9 +123,19 @@ def _device(device: str) -> torch.device:
     try:
         place = torch.device(device)
     except RuntimeError as error:
-        raise UsageError(f"--device {device}: expected cpu, cuda or cuda:N") from error
-    if place.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected cpu, cuda or cuda:N")
+        raise UsageError(f"--device {device}: expected {DEVICES}") from error
+    if place.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"--device {device}: expected {DEVICES}")
     if place.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {device}: torch finds no CUDA device here; expected `--device cpu`")
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, numbered from 0")
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(f"--device {device}: torch finds no Apple GPU here; expected `--device cpu`")
     return place
+
+
+def _dtype(place: torch.device) -> torch.dtype:
+    """bfloat16 where it is native: compute capability 8.0 on; elsewhere torch emulates it, slowly."""
+    native = place.type == "cuda" and torch.cuda.get_device_capability(place) >= (8, 0)
+    return torch.bfloat16 if native else torch.float32

@@ -55,13 +55,21 @@ class Dinov2:
         layer: block whose output goes through the final LayerNorm, or "last".
         weights_sha256: hash of the file that the tensors came from.
         device: where it will run.
+        dtype: of its weights, activations and tokens.
 
     Raises:
         WeightsError: where the tensors are not this model's.
     """
 
     def __init__(
-        self, card: EncoderCard, tensors: dict[str, Tensor], *, layer: str, weights_sha256: str, device: torch.device
+        self,
+        card: EncoderCard,
+        tensors: dict[str, Tensor],
+        *,
+        layer: str,
+        weights_sha256: str,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.card = card
         self.layer = layer
@@ -79,7 +87,7 @@ class Dinov2:
         patches = model.embeddings.patch_embeddings
         fold_grey(patches.projection, card)
         patches.num_channels = 1
-        self._model = model.to(device).eval()
+        self._model = model.to(device=device, dtype=dtype).eval()
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
         """The final LayerNorm of the chosen block's output: CLS, then the patches row by row."""
@@ -90,7 +98,14 @@ class Dinov2:
         return tokens
 
 
-def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: torch.device) -> Dinov2:
+def load_dinov2(
+    card: EncoderCard,
+    *,
+    layer: str,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Dinov2:
     """DINOv2 from a local checkpoint, or from the hub at the pinned revision.
 
     Args:
@@ -98,6 +113,7 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
         layer: a block number, or "last".
         weights: a safetensors file, a folder that holds `model.safetensors`, or Meta's own `.pth`.
         device: where it will run.
+        dtype: float32, or bfloat16 where the device computes in it.
 
     Raises:
         WeightsError: where the weights cannot be had, cannot be read, or are another model's.
@@ -110,7 +126,7 @@ def load_dinov2(card: EncoderCard, *, layer: str, weights: Path | None, device: 
     if has_meta_names(tensors):
         tensors = from_meta_names(tensors)
     try:
-        return Dinov2(card, tensors, layer=layer, weights_sha256=sha256, device=device)
+        return Dinov2(card, tensors, layer=layer, weights_sha256=sha256, device=device, dtype=dtype)
     except ForeignTensors as error:
         raise WeightsError(
             f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "

@@ -18,7 +18,14 @@ PREFIX = "backbone."
 LINEAR = "/MatMul"
 
 
-def load_vits14_packaged(card: EncoderCard, *, layer: str, weights: Path | None, device: torch.device) -> Dinov2:
+def load_vits14_packaged(
+    card: EncoderCard,
+    *,
+    layer: str,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Dinov2:
     """The packaged ViT-S/14, from the installed package or from the ONNX file itself.
 
     Raises:
@@ -27,7 +34,7 @@ def load_vits14_packaged(card: EncoderCard, *, layer: str, weights: Path | None,
     path = weights or package_file(card)
     sha256 = sha256_of(card, path)
     check_pin(card, path, sha256, mend=mend(card, given=weights is not None))
-    return Dinov2(card, _read_onnx(card, path), layer=layer, weights_sha256=sha256, device=device)
+    return Dinov2(card, _read_onnx(card, path), layer=layer, weights_sha256=sha256, device=device, dtype=dtype)
 
 
 def _read_onnx(card: EncoderCard, path: Path) -> dict[str, Tensor]:

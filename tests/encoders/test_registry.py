@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from raptor_search.encoders import ENCODERS, load_encoder, spec_for
+from raptor_search.encoders import ENCODERS, _dtype, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError, WeightsError
 from raptor_search.specs import PRESETS
 from tests.phantoms import Cells
@@ -41,8 +42,8 @@ def test_dinov2_is_pinned_to_commits_and_the_packaged_ones_to_files() -> None:
 def test_an_unknown_encoder_or_device_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="--encoder resnet: expected one of dinov2-small, "):
         load_encoder("resnet")
-    for device in ("abacus", "mps"):
-        with pytest.raises(UsageError, match=f"--device {device}: expected cpu, cuda"):
+    for device in ("abacus", "xpu"):
+        with pytest.raises(UsageError, match=f"--device {device}: expected cpu, cuda, cuda:N or mps"):
             load_encoder("dinov2-small", weights=ABSENT, device=device)
 
 
@@ -50,6 +51,41 @@ def test_cuda_where_there_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UsageError, match="no CUDA device here; expected `--device cpu`"):
         load_encoder("dinov2-small", weights=ABSENT, device="cuda")
+
+
+def test_a_gpu_that_is_not_there_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(UsageError, match="--device cuda:2: there are 2 CUDA devices, numbered from 0"):
+        load_encoder("dinov2-small", weights=ABSENT, device="cuda:2")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device mps: torch finds no Apple GPU here; expected `--device cpu`"):
+        load_encoder("dinov2-small", weights=ABSENT, device="mps")
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [
+        ("cpu", (9, 0), torch.float32),
+        ("mps", (9, 0), torch.float32),
+        ("cuda", (7, 5), torch.float32),
+        ("cuda:1", (8, 0), torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_chosen_where_it_is_native(
+    device: str, capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
+    assert _dtype(torch.device(device)) == expected
+
+
+def test_bfloat16_keeps_the_direction_of_the_tokens() -> None:
+    exact, half = (load_encoder("vits14-packaged", layer="3", dtype=dtype) for dtype in (None, torch.bfloat16))
+    images = torch.rand(1, 224, 224, generator=torch.Generator().manual_seed(0))
+    tokens, rounded = exact.encode(images), half.encode(images)
+    assert (tokens.dtype, rounded.dtype) == (torch.float32, torch.bfloat16)
+    cosines = torch.nn.functional.cosine_similarity(tokens.flatten(), rounded.float().flatten(), dim=0)
+    assert 0.9999 <= float(cosines) < 1
 
 
 @pytest.mark.parametrize("layer", ["0", "13", "-1", "nine", "1.5"])
