@@ -98,7 +98,7 @@ def of_files(
     picture = three_planes(scan.volume)
     on_read(picture)
     embedding = archive.embed(scan.volume, spec=stored.fingerprint, progress=progress)
-    patient = scan.identity.patient
+    patient = scan.identity.scoped_patient
     return Query(
         title=title(files),
         facts=_facts(scan),

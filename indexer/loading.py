@@ -8,7 +8,7 @@ from raptor_search.catalog import KnownSource, NewVolume, StoredSpec
 from raptor_search.embedding import Embedding
 from raptor_search.keys import ArchiveKey
 from raptor_search.preview import three_planes
-from raptor_search.readers import Scan, Source, content_digest, read
+from raptor_search.readers import READER_VERSION, Scan, Source, content_digest, read
 from raptor_search.readers.tables import annotate
 
 __all__ = ["Loaded", "Loader", "new_volume"]
@@ -52,6 +52,7 @@ class Loader:
         return (
             known is not None
             and self._stored.id in known.spec_ids
+            and known.reader == READER_VERSION
             and (known.size, known.mtime_ns) == (source.size, source.mtime_ns)
         )
 
@@ -64,7 +65,7 @@ class Loader:
         known = self._catalog.known(self._key.digest("source", source.uri))
         content_key = self._key.digest("content", content_digest(source))
         embedded = bool(known and known.content_key == content_key and self._stored.id in known.spec_ids)
-        if embedded and not self._joined.is_new:
+        if known and embedded and known.reader == READER_VERSION and not self._joined.is_new:
             return Loaded(source, content_key, known, embedded, None, None)
         scan = annotate(read(source), source, self._joined.about(source))
         return Loaded(source, content_key, known, embedded, scan, three_planes(scan.volume))
@@ -92,17 +93,12 @@ def new_volume(loaded: Loaded, key: ArchiveKey, stored: StoredSpec, embedding: E
         intensity_rule=embedding.intensity_rule.name if embedding else None,
         labels=scan.labels,
         preview=loaded.preview,
-        patient_key=key.digest("patient", identity.patient) if identity.patient else None,
+        patient_key=key.digest("patient", identity.scoped_patient) if identity.scoped_patient else None,
+        subject_key=key.digest("patient", identity.patient) if identity.patient else None,
         study_key=key.digest("study", identity.study) if identity.study else None,
         series_key=key.digest("series", identity.series) if identity.series else None,
         site_key=key.digest("site", identity.site) if identity.site else None,
-        modality=metadata.modality,
-        body_part=metadata.body_part,
-        sex=metadata.sex,
-        age=metadata.age,
-        year=metadata.year,
-        laterality=metadata.laterality,
-        contrast_agent=metadata.contrast_agent,
-        manufacturer=metadata.manufacturer,
-        model=metadata.model,
+        reader=READER_VERSION,
+        **vars(metadata),
+        **vars(scan.geometry),
     )

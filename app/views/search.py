@@ -206,7 +206,7 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
         picture(archive.catalog.preview(hit.volume_id), alt_text(hit.record))
         facts_line(hit.record)
         marks = ["same bytes as the query"] if hit.duplicate else []
-        if query.patient_key is not None and hit.record.patient_key == query.patient_key:
+        if query.patient_key is not None and query.patient_key in (hit.record.patient_key, hit.record.subject_key):
             marks.append("same patient")
         chips(hit.record.labels, marks)
         with st.container(horizontal=True):

@@ -4,12 +4,15 @@ The only package that knows pydicom, nibabel and pynrrd.
 """
 
 from raptor_search.readers.discovery import discover
+from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.reading import content_digest, read, read_file
-from raptor_search.readers.scan import Identity, Scan, ScanMetadata
+from raptor_search.readers.scan import READER_VERSION, Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Refused, Skipped, Source
 from raptor_search.readers.tables import Table, annotate, find_participants, read_table
 
 __all__ = [
+    "READER_VERSION",
+    "Geometry",
     "Identity",
     "Refused",
     "Scan",

@@ -69,5 +69,6 @@ TYPED_COLUMNS: dict[str, tuple[Callable[[str], str | float | int], str]] = {
     "laterality": (lambda text: SIDES[text.lower()], "L, R or B"),
     "manufacturer": (lambda text: text, "text"),
     "model": (lambda text: text, "text"),
+    "split": (lambda text: text.lower(), "a split such as train"),
 }
 """Columns of `ScanMetadata` that a table may give: how a cell is understood, and what is expected of it."""

@@ -224,7 +224,8 @@ def _without_copies(slices: list[Slice]) -> tuple[list[list[Slice]], list[Slice]
     if any(instances == {one.instance for one in folder} for folder in by_folder.values()):
         return list(by_folder.values()), []
     met: dict[tuple[str, bytes], Path] = {}
-    kept, copies = [], []
+    kept: list[Slice] = []
+    copies: list[Slice] = []
     for one in slices:
         # Two images of one folder are never copies of each other: a careless export gives all of them one UID.
         folder = met.setdefault((one.instance, one.place), one.path.parent)

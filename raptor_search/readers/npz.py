@@ -145,7 +145,7 @@ def npz_entry(path: Path, member: str) -> NDArray[np.generic]:
 
 
 def npz_labels(path: Path, member: str) -> dict[str, str]:
-    """The entry's split, and its label where the file has any ("label_0", "label_1", ... where it has several).
+    """The entry's label where the file has any ("label_0", "label_1", ... where it has several).
 
     Raises:
         ReadError: a damaged file.
@@ -154,7 +154,7 @@ def npz_labels(path: Path, member: str) -> dict[str, str]:
     with _damage(), zipfile.ZipFile(path) as archive:
         name = f"{split}_labels.npy"
         if name not in archive.namelist():
-            return {"split": split}
+            return {}
         held = archive.getinfo(name).file_size
         if held > MAX_LABEL_BYTES:
             raise ReadError("too-large", f"labels of more than {MAX_LABEL_BYTES} bytes")
@@ -167,8 +167,8 @@ def npz_labels(path: Path, member: str) -> dict[str, str]:
             content = stream.read(held)
         values = np.load(io.BytesIO(content), allow_pickle=False)[int(index)].reshape(-1)
     if len(values) == 1:
-        return {"split": split, "label": str(values[0])}
-    return {"split": split} | {f"label_{n}": str(value) for n, value in enumerate(values)}
+        return {"label": str(values[0])}
+    return {f"label_{n}": str(value) for n, value in enumerate(values)}
 
 
 def read_npz(path: Path, member: str) -> Volume:

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raptor_search.errors import ReadError, UsageError
-from raptor_search.readers.bids import bids_modality, bids_subject
+from raptor_search.readers.bids import bids_dataset, bids_modality, bids_session, bids_subject, kept_session
 from raptor_search.readers.dicom import read_dicom
 from raptor_search.readers.digests import digest_of
 from raptor_search.readers.discovery import discover
+from raptor_search.readers.geometry import geometry_of
 from raptor_search.readers.nifti import read_nifti
 from raptor_search.readers.npz import npz_labels, read_npz
 from raptor_search.readers.nrrd import read_nrrd
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Refused, Skipped, Source
 from raptor_search.readers.zips import is_zip, unpacked
+from raptor_search.volume import Volume
 
 __all__ = ["content_digest", "find_file", "read", "read_file", "read_with_digest"]
 
@@ -108,15 +110,23 @@ def _read(source: Source) -> Scan:
             return read_dicom(source.files, source.stack)
         case "npz":
             volume = read_npz(source.path, source.member)
-            return Scan(volume, labels=npz_labels(source.path, source.member))
+            labels = npz_labels(source.path, source.member)
+            return Scan(volume, ScanMetadata(split=source.member.rpartition("_")[0]), labels=labels)
         case "nrrd":
-            return Scan(read_nrrd(source.path), identity=Identity(patient=bids_subject(source.path)))
+            return _named(read_nrrd(source.path), source.path)
         case "nifti":
-            return Scan(
-                read_nifti(source.path),
-                ScanMetadata(modality=bids_modality(source.path)),
-                Identity(patient=bids_subject(source.path)),
-            )
+            return _named(read_nifti(source.path), source.path)
+
+
+def _named(volume: Volume, path: Path) -> Scan:
+    """A scan of which the file tells its geometry alone, and its path in BIDS the rest."""
+    subject = bids_subject(path)
+    return Scan(
+        volume,
+        ScanMetadata(modality=bids_modality(path), session=kept_session(bids_session(path))),
+        Identity(patient=subject, dataset=bids_dataset(path) if subject else None),
+        geometry=geometry_of(volume.affine, oriented=volume.oriented),
+    )
 
 
 def _only(found: Iterable[Source | Refused | Skipped], path: Path) -> Source:

@@ -98,6 +98,11 @@ class Identity:
     site: str | None = field(default=None, repr=False)
     dataset: str | None = field(default=None, repr=False)
 
+    @property
+    def scoped_patient(self) -> str | None:
+        """The patient, told from those of the same name in other data sets."""
+        return f"{self.dataset}\0{self.patient}" if self.dataset and self.patient else self.patient
+
 
 @dataclass(frozen=True)
 class Scan:

@@ -152,10 +152,15 @@ def annotate(scan: Scan, source: Source, tables: Sequence[Table]) -> Scan:
 
 
 def _identity(identity: Identity, source: Source, patient: str | None) -> Identity:
-    """A DICOM file's own PatientID stays; elsewhere a table knows better than a path."""
+    """A DICOM file's own PatientID stays; elsewhere a table knows better than a path.
+
+    A participant by another name than the path's is known beyond the data set.
+    """
     if patient is None or (source.format == "dicom" and identity.patient):
         return identity
-    return dataclasses.replace(identity, patient=patient)
+    if identity.patient and patient.removeprefix("sub-") == identity.patient.removeprefix("sub-"):
+        return identity
+    return dataclasses.replace(identity, patient=patient, dataset=None)
 
 
 def _records(path: Path) -> list[tuple[int, list[str]]]:

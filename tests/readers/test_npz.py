@@ -43,7 +43,7 @@ def test_a_scan_has_the_entrys_voxels_label_and_split(medmnist: Path) -> None:
     sources = [found for found in discover([medmnist]) if isinstance(found, Source)]
     scan = read(sources[7])
     np.testing.assert_array_equal(scan.volume.voxels, images(20)[7])
-    assert scan.labels == {"split": "train", "label": "1"}
+    assert (scan.labels, scan.metadata.split) == ({"label": "1"}, "train")
     assert scan.volume.spacing == (1.0, 1.0, 1.0)
     assert not scan.volume.oriented
     assert scan.volume.voxels.dtype == np.uint8
@@ -92,8 +92,8 @@ def test_a_single_channel_is_dropped(tmp_path: Path) -> None:
 
 def test_several_labels_are_numbered_and_none_are_no_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", val_images=images(2), val_labels=np.array([[1, 0], [0, 7]]), test_images=images(2))
-    assert npz_labels(tmp_path / "a.npz", "val_1") == {"split": "val", "label_0": "0", "label_1": "7"}
-    assert npz_labels(tmp_path / "a.npz", "test_1") == {"split": "test"}
+    assert npz_labels(tmp_path / "a.npz", "val_1") == {"label_0": "0", "label_1": "7"}
+    assert npz_labels(tmp_path / "a.npz", "test_1") == {}
 
 
 def test_equal_entries_have_equal_digests_wherever_they_lie(tmp_path: Path) -> None:
