@@ -8,10 +8,10 @@ Source: DICOM PS3.5, section 7 (the data set) and A.4 (encapsulated pixels).
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 
 from raptor_search.errors import ReadError
@@ -71,7 +71,7 @@ class PixelPlace:
     vr: str | None
 
 
-Elements = dict[BaseTag, RawDataElement]
+Elements = MutableMapping[BaseTag, DataElement | RawDataElement]
 
 
 class Window:

@@ -41,7 +41,7 @@ def to_volume(
         raise ReadError("bad-geometry", "the affine is singular or not finite; expected a spacing above 0 mm")
     orientation = nib.orientations.io_orientation(affine)
     # PyTorch takes no negative strides, so that voxels are moved and not only seen the other way round.
-    flipped = [axis for axis, (_, sign) in enumerate(orientation) if sign < 0]
+    flipped = tuple(axis for axis, (_, sign) in enumerate(orientation) if sign < 0)
     upright = _flipped_in_place(stored, flipped) if stored.flags.writeable else np.flip(stored, flipped).copy(order="K")
     axes = np.argsort(orientation[:, 0])
     return Volume(

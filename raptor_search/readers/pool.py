@@ -182,9 +182,7 @@ def _result(answer: tuple[Any, ...]) -> object:
             raise UsageError(message)
         case ("refused", str(code), str(message), _) if code in READ_CODES:
             raise ReadError(code, message)
-    raise ReadError(
-        "decoder-crashed", "the reading process answered what cannot be; the file is not to be trusted"
-    )
+    raise ReadError("decoder-crashed", "the reading process answered what cannot be; the file is not to be trusted")
 
 
 class _Child:

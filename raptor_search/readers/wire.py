@@ -37,6 +37,13 @@ KNOWN_MODULES = ("raptor_search.volume", "raptor_search.intensity", "raptor_sear
 """Where the classes of a message live."""
 
 
+NONSENSE = (
+    *(AttributeError, EOFError, ImportError, IndexError, KeyError, TypeError, ValueError),
+    pickle.UnpicklingError,
+)
+"""What unpickling raises on bytes that are no message."""
+
+
 class Broken(Exception):  # noqa: N818 - what it means is the caller's to say
     """The other side is gone, or says what is not of this protocol."""
 
@@ -57,17 +64,23 @@ class _Packer(pickle.Pickler):
         return None
 
     def _array(self, array: NDArray[np.generic]) -> tuple[object, ...]:
+        # A copy keeps the order of memory, as voxels keep that of their file.
+        order = [int(axis) for axis in np.argsort([-abs(stride) for stride in array.strides], kind="stable")]
+        lying = array.transpose(order)
         if array.nbytes <= INLINE:
-            return "inline", array.dtype.str, array.shape, array.tobytes()
+            return (
+                "inline",
+                array.dtype.str,
+                lying.shape,
+                lying.tobytes(),
+                [order.index(axis) for axis in range(array.ndim)],
+            )
         found = shared_block(array)
         if found is None:
             block = SharedBlock.of_bytes(array.nbytes)
-            # In the order of its memory, as the original: voxels keep the order of their file.
-            order = np.argsort([-abs(stride) for stride in array.strides], kind="stable")
-            shape = tuple(array.shape[axis] for axis in order)
-            copy: NDArray[np.generic] = np.ndarray(shape, array.dtype, buffer=block).transpose(np.argsort(order))
-            copy[...] = array
-            array, found = copy, (block, 0)
+            copy: NDArray[np.generic] = np.ndarray(lying.shape, array.dtype, buffer=block)
+            copy[...] = lying
+            array, found = copy.transpose(np.argsort(order)), (block, 0)
         block, offset = found
         if block not in self._blocks:
             self._blocks.append(block)
@@ -94,8 +107,8 @@ class _Unpacker(pickle.Unpickler):
                 return value
             case ("path", str(path)):
                 return Path(path)
-            case ("inline", str(dtype), shape, bytes(content)):
-                return np.frombuffer(content, _plain(dtype)).reshape(shape)
+            case ("inline", str(dtype), shape, bytes(content), list(axes)):
+                return np.frombuffer(content, _plain(dtype)).reshape(shape).transpose(axes)
             case ("shared", int(number), str(dtype), shape, strides, int(offset)):
                 return mapped(self._fds[number], shape, _plain(dtype), strides, offset)
         raise pickle.UnpicklingError("a value that no message holds")
@@ -152,7 +165,16 @@ def receive(source: socket.socket, seconds: float | None = None) -> Any:
         raise
     except OSError as error:
         raise Broken("the other side is gone") from error
-    except (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        EOFError,
+        AttributeError,
+        ImportError,
+    ) as error:
         raise Broken("a message that cannot be") from error
     finally:
         for fd in fds:  # the arrays hold mappings of their own
