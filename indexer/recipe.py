@@ -91,7 +91,7 @@ def refuse_without_rule(spec: EmbeddingSpec, sources: Sequence[Source]) -> None:
     Raises:
         SpecError: where the spec follows the script and a source is DICOM or NRRD.
     """
-    without = [s for s in sources if s.format in ("dicom", "nrrd")]
+    without = [s for s in sources if s.format in ("dicom", "nrrd", "mha")]
     if spec.recipe.intensity == "published" and without:
         raise SpecError(
             f"preset official has no rule for {without[0].format.upper()} ({len(without)} such volumes, first "

@@ -11,7 +11,7 @@ from raptor_search.errors import ReadError
 
 __all__ = ["Format", "Volume"]
 
-Format = Literal["dicom", "nifti", "nrrd", "npz"]
+Format = Literal["dicom", "nifti", "nrrd", "npz", "mha"]
 
 MIN_SIDE = 4
 """Slices that an axis needs; thinner stacks are localizers or single images."""

@@ -25,7 +25,7 @@ def digest_of(source: Source) -> bytes:
         return digest.digest()
     digests = sorted(_file_digest(file) for file in source.files)
     whole = digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()
-    part = source.stack.name if source.stack else source.member if source.format == "nifti" else ""
+    part = source.stack.name if source.stack else source.member if source.format in {"nifti", "mha"} else ""
     return hashlib.sha256(whole + part.encode()).digest() if part else whole
 
 

@@ -3,51 +3,61 @@
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from raptor_search.errors import ReadError, UsageError
 from raptor_search.readers.dicom_groups import SeriesGroups, look_at_dicom
+from raptor_search.readers.dicomdir import dicomdir_files, is_dicomdir
+from raptor_search.readers.mha import mha_files, mha_volumes
+from raptor_search.readers.nifti import nifti_volumes
 from raptor_search.readers.npz import npz_splits
 from raptor_search.readers.sniffing import Kind, claimed_kind, sniff
 from raptor_search.readers.source import Refused, Skipped, Source
-from raptor_search.readers.zips import holds_arrays
+from raptor_search.readers.volumes4d import VolumeIndex, members
+from raptor_search.readers.zips import holds_arrays, unpacked
 from raptor_search.volume import Format
 
 __all__ = ["discover"]
 
-FORMAT_OF_CLAIM: dict[str, Format] = {"NIfTI": "nifti", "NRRD": "nrrd", "DICOM": "dicom", "npz": "npz"}
+FORMAT_OF_CLAIM: dict[str, Format] = {"NIfTI": "nifti", "NRRD": "nrrd", "DICOM": "dicom", "npz": "npz", "MHA": "mha"}
 
 
 def discover(
-    paths: Sequence[Path], *, on_file: Callable[[Path], None] | None = None
+    paths: Sequence[Path], *, volume_index: VolumeIndex = None, on_file: Callable[[Path], None] | None = None
 ) -> Iterator[Source | Refused | Skipped]:
     """Every volume below the paths, in sorted order; DICOM series last, when all their slices are known
     (refused, where a file beside them is damaged and may be one of their slices).
 
     The content decides what a file is. A file that is no scan is skipped with a reason; one that calls itself
-    a scan and is none is refused. Hidden files and folders are passed over; linked folders are entered once.
+    a scan and is none is refused. Hidden files and folders are passed over; linked folders are entered once. A zip is
+    unpacked to be looked into; of a DICOMDIR that is named itself, the files are read that it names.
 
     Args:
         paths: files and folders.
+        volume_index: which volume of a 4D file is taken.
         on_file: called with each file before it is looked at.
 
     Raises:
         UsageError: at once, for a path that does not exist or cannot be read.
     """
     roots = _outermost([_checked(path) for path in paths])
-    return _discover(roots, on_file or (lambda _: None))
+    return _discover(roots, volume_index, on_file or (lambda _: None))
 
 
-def _discover(roots: list[Path], on_file: Callable[[Path], None]) -> Iterator[Source | Refused | Skipped]:
+def _discover(
+    roots: list[Path], index: VolumeIndex, on_file: Callable[[Path], None]
+) -> Iterator[Source | Refused | Skipped]:
     groups = SeriesGroups()
     visited: set[tuple[int, int]] = set()
     for root in roots:
-        for found in _walk(root, visited):
+        for found in chain(_walk(root, visited), _directory(root)):
             if isinstance(found, Skipped):
                 yield found
             else:
                 on_file(found)
-                yield from _look_at(found, groups)
+                yield from _look_at(found, groups, index)
     yield from groups.sources()
 
 
@@ -87,12 +97,23 @@ def _walk(path: Path, visited: set[tuple[int, int]]) -> Iterator[Path | Skipped]
             yield from _walk(path / name, visited)
 
 
-def _look_at(path: Path, groups: SeriesGroups) -> Iterator[Source | Refused | Skipped]:
+def _directory(root: Path) -> Iterator[Path | Skipped]:
+    """The files that a DICOMDIR names, where the root is one."""
+    try:
+        if root.is_file() and sniff(root) == "dicom" and is_dicomdir(root):
+            files, absent = dicomdir_files(root)
+            yield from files
+            yield from (Skipped(root, "named by the DICOMDIR and not there") for _ in range(absent))
+    except (ReadError, OSError):
+        return  # refused as the file that it is
+
+
+def _look_at(path: Path, groups: SeriesGroups, index: VolumeIndex) -> Iterator[Source | Refused | Skipped]:
     claim = claimed_kind(path)
     try:
         kind = sniff(path)
         try:
-            yield from _sources(path, kind, groups)
+            yield from _zipped(path, index) if kind == "zip" else _sources(path, kind, groups, index)
         except ReadError as error:
             if claim is None and kind in {None, "dicom-bare"}:
                 yield Skipped(path, "not a scan")
@@ -111,27 +132,27 @@ def _look_at(path: Path, groups: SeriesGroups) -> Iterator[Source | Refused | Sk
             yield Refused(Source(path, FORMAT_OF_CLAIM[claim], "", (path,), 0, 0), refused)
 
 
-def _sources(path: Path, kind: Kind | None, groups: SeriesGroups) -> Iterator[Source | Skipped]:
+def _sources(path: Path, kind: Kind | None, groups: SeriesGroups, index: VolumeIndex) -> Iterator[Source | Skipped]:
     """What one file holds; DICOM slices go to the groups.
 
     Raises:
         ReadError: where it holds none, or none that can be read.
     """
     match kind:
-        case "nifti" | "nrrd":
+        case "nrrd":
             yield Source.at(path, kind)
+        case "nifti":
+            for member in members(nifti_volumes(path), index):
+                yield Source.at(path, kind, member=member)
+        case "mha":
+            for member in members(mha_volumes(path), index):
+                yield Source.at(path, kind, member=member, files=mha_files(path))
         case "dicom" | "dicom-bare":
             found = look_at_dicom(path)
             if isinstance(found, str):
                 yield Skipped(path, found)
             else:
                 groups.add(found)
-        case "zip" if claimed_kind(path) == "npz" or holds_arrays(path):
-            for split, count in npz_splits(path).items():
-                for index in range(count):
-                    yield Source.at(path, "npz", member=f"{split}_{index}")
-        case "zip":
-            yield Skipped(path, "zip archive (unpack it to index it)")
         case "segmentation":
             yield Skipped(path, "segmentation")
         case "nifti-pair":
@@ -140,8 +161,36 @@ def _sources(path: Path, kind: Kind | None, groups: SeriesGroups) -> Iterator[So
             raise _no_scan(path)
 
 
+def _zipped(path: Path, index: VolumeIndex) -> Iterator[Source | Refused | Skipped]:
+    """What a zip holds: entries of an npz, or the scans among its files, named as they lie in it.
+
+    Raises:
+        ReadError: a damaged zip, or one that unpacks to too much.
+    """
+    if claimed_kind(path) == "npz" or holds_arrays(path):
+        for split, count in npz_splits(path).items():
+            for number in range(count):
+                yield Source.at(path, "npz", member=f"{split}_{number}")
+        return
+    with unpacked(path) as folder:
+        inside = list(discover([folder], volume_index=index))
+        scans = sum(isinstance(one, Source) for one in inside)
+        for one in inside:
+            match one:
+                case Source():
+                    # The only scan of a zip is the zip, as where it is read by itself.
+                    whole = Source.at(path, one.format)
+                    yield replace(whole, member=one.uri_below(folder), is_zipped=True) if scans > 1 else whole
+                case Refused():
+                    yield Refused(Source.at(path, one.source.format, member=one.source.uri_below(folder)), one.error)
+                case Skipped():
+                    yield Skipped(path, one.reason)
+        if not inside:
+            yield Skipped(path, "empty zip")
+
+
 def _no_scan(path: Path) -> ReadError:
     if path.stat().st_size == 0:
         return ReadError("unreadable", "the file is empty")
     claim = claimed_kind(path) or "nothing"
-    return ReadError("not-a-volume", f"the name says {claim}, the content is no NIfTI, DICOM, NRRD or npz")
+    return ReadError("not-a-volume", f"the name says {claim}, the content is no NIfTI, DICOM, NRRD, MHA or npz")

@@ -81,6 +81,19 @@ def read_array(
     return native.reshape(shape, order="F")
 
 
+def skip(stream: Stream, count: int) -> None:
+    """Read past `count` bytes, a block at a time.
+
+    Raises:
+        ReadError: the stream ends before.
+    """
+    while count > 0:
+        block = stream.read(min(CHUNK, count))
+        if not block:
+            raise ReadError("unreadable", f"truncated: {count} bytes are lacking before the voxels")
+        count -= len(block)
+
+
 def _fill(stream: Stream, target: memoryview) -> None:
     done = 0
     while done < len(target):

@@ -10,12 +10,13 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.inflating import Stream, check_inflation, damage_as_read_error, read_array
+from raptor_search.readers.inflating import Stream, check_inflation, damage_as_read_error, read_array, skip
 from raptor_search.readers.orientation import to_volume
 from raptor_search.readers.scaling import rescale, scaled_dtype
+from raptor_search.readers.volumes4d import number_of
 from raptor_search.volume import Volume, check_shape
 
-__all__ = ["read_nifti"]
+__all__ = ["nifti_volumes", "read_nifti"]
 
 HEADER_BYTES = 540
 """The longer of the two headers; NIfTI-1's 348 lie within."""
@@ -27,36 +28,55 @@ MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Spatial codes of xyzt_units (nifti1.h): unknown, metre, millimetre, micron."""
 
 
-def read_nifti(path: Path) -> Volume:
-    """The volume of one NIfTI file, in RAS+ and real-world values.
+def read_nifti(path: Path, member: str = "") -> Volume:
+    """One volume of a NIfTI file, in RAS+ and real-world values.
 
     A file that says nothing about space (neither sform nor qform) keeps its axes and is marked as not oriented.
 
+    Args:
+        path: of the file.
+        member: "t3" for volume 3 of a 4D file, "" for the only one.
+
     Raises:
-        ReadError: a damaged or truncated file, not three dimensions, or geometry that cannot be.
+        ReadError: a damaged or truncated file, another number of volumes, or geometry that cannot be.
     """
     with damage_as_read_error(), path.open("rb") as raw:
         if raw.read(2) == b"\x1f\x8b":
             raw.seek(0)
             with gzip.GzipFile(fileobj=raw) as inflated:
-                return _read(inflated, path.stat().st_size, compressed=True)
+                return _read(inflated, path.stat().st_size, member, compressed=True)
         raw.seek(0)
-        return _read(raw, path.stat().st_size, compressed=False)
+        return _read(raw, path.stat().st_size, member, compressed=False)
 
 
-def _read(stream: Stream, size: int, *, compressed: bool) -> Volume:
+def nifti_volumes(path: Path) -> int:
+    """How many volumes the file holds, from its header alone.
+
+    Raises:
+        ReadError: a damaged header.
+    """
+    with damage_as_read_error(), path.open("rb") as raw:
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream: Stream = gzip.GzipFile(fileobj=raw) if compressed else raw
+        return _sizes(_header(stream)[0])[1]
+
+
+def _read(stream: Stream, size: int, member: str, *, compressed: bool) -> Volume:
     header, consumed = _header(stream)
-    shape, dtype, offset = _shape(header), _dtype(header), float(header["vox_offset"])
+    (shape, count), dtype, offset = _sizes(header), _dtype(header), float(header["vox_offset"])
+    number = number_of(member, count)
+    check_shape(shape)
     if not 0 <= offset <= MAX_OFFSET:
         raise ReadError("unreadable", f"voxels at byte {offset:g}; expected at most {MAX_OFFSET}")
     voxel_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if compressed:
-        check_inflation(voxel_bytes, size)
-    elif offset + voxel_bytes > size:
-        raise ReadError("unreadable", f"truncated: {size} of {offset + voxel_bytes:.0f} bytes")
+        check_inflation((number + 1) * voxel_bytes, size)
+    elif offset + count * voxel_bytes > size:
+        raise ReadError("unreadable", f"truncated: {size} of {offset + count * voxel_bytes:.0f} bytes")
     affine, oriented = _affine(header)
-    _skip(stream, max(int(offset), int(header["sizeof_hdr"])) - consumed)
-    stored = read_array(stream, dtype, shape, to_end=compressed)
+    skip(stream, max(int(offset), int(header["sizeof_hdr"])) - consumed + number * voxel_bytes)
+    stored = read_array(stream, dtype, shape, to_end=compressed and number == count - 1)
     return to_volume(_real_world(stored, header), affine, kind="nifti", oriented=oriented)
 
 
@@ -75,23 +95,15 @@ def _header(stream: Stream) -> tuple[nib.Nifti1Header, int]:
         raise ReadError("unreadable", "the NIfTI header is damaged") from error
 
 
-def _shape(header: nib.Nifti1Header) -> tuple[int, ...]:
-    """The three sizes; further axes of one are dropped."""
+def _sizes(header: nib.Nifti1Header) -> tuple[tuple[int, ...], int]:
+    """The sizes of one volume, and how many the file holds; further axes of one are dropped."""
     count = int(header["dim"][0])
     if not 1 <= count <= 7 or any(int(n) < 1 for n in header["dim"][1 : count + 1]):
         raise ReadError("unreadable", "the NIfTI header's sizes cannot be; the file is damaged")
     shape = [int(n) for n in header["dim"][1 : count + 1]]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) > 3:
-        volumes = int(np.prod([int(n) for n in shape[3:]], dtype=object))
-        raise ReadError(
-            "not-3d",
-            f"{len(shape)}D with {volumes} volumes; expected 3D: "
-            "split it into one file a volume first, for example with `fslsplit FILE`",
-        )
-    check_shape(tuple(shape))
-    return tuple(shape)
+    return tuple(shape[:3]), int(np.prod(shape[3:], dtype=object))
 
 
 def _dtype(header: nib.Nifti1Header) -> np.dtype[np.generic]:
@@ -135,8 +147,3 @@ def _real_world(stored: NDArray[np.generic], header: nib.Nifti1Header) -> NDArra
     out = np.empty(stored.shape, dtype, order="F")
     rescale(stored.T, scaling, out.T)
     return out
-
-
-def _skip(stream: Stream, count: int) -> None:
-    if count > 0:
-        stream.read(count)

@@ -11,11 +11,13 @@ from raptor_search.readers.dicom import read_dicom
 from raptor_search.readers.digests import digest_of
 from raptor_search.readers.discovery import discover
 from raptor_search.readers.geometry import geometry_of
+from raptor_search.readers.mha import read_mha
 from raptor_search.readers.nifti import read_nifti
 from raptor_search.readers.npz import npz_labels, read_npz
 from raptor_search.readers.nrrd import read_nrrd
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Refused, Skipped, Source
+from raptor_search.readers.volumes4d import number_of
 from raptor_search.readers.zips import is_zip, unpacked
 from raptor_search.volume import Volume
 
@@ -46,7 +48,7 @@ def read_with_digest(source: Source) -> tuple[Scan, bytes]:
 
 
 def read_file(path: Path) -> tuple[Source, Scan]:
-    """The one scan of a file, a folder or a zip; "FILE.npz#train_0" names one of several.
+    """The one scan of a file, a folder or a zip; "FILE.npz#train_0" or "FILE.nii#t3" names one of several.
 
     Raises:
         UsageError: no such path, no scan there, or more than one (the message lists them).
@@ -64,10 +66,11 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
         UsageError, ReadError: as `read_file`.
     """
     if not os.path.exists(path) and "#" in path.name:
-        name, _, member = path.name.rpartition("#")
-        found = [one for one in discover([path.with_name(name)]) if isinstance(one, Source) and one.member == member]
-        source = _only(found, path)
-        yield source, source
+        outer = path.with_name(path.name.partition("#")[0])
+        found = [one for one in discover([outer], volume_index="all") if isinstance(one, Source)]
+        source = _only((one for one in found if one.uri == os.path.abspath(path)), path)
+        with _on_disk(source) as inner:
+            yield source, inner
     elif is_zip(path):
         with unpacked(path) as folder:
             inner = _only(discover([folder]), path)
@@ -99,7 +102,10 @@ def _on_disk(source: Source) -> Iterator[Source]:
     """The source itself, or while the context lasts the one unpacked from its zip."""
     if source.files == (source.path,) and is_zip(source.path):
         with unpacked(source.path) as folder:
-            yield _only(discover([folder]), source.path)
+            found = discover([folder], volume_index="all" if source.member else None)
+            if source.member:
+                found = (o for o in found if isinstance(o, Source) and o.uri_below(folder) == source.member)
+            yield _only(found, source.path)
     else:
         yield source
 
@@ -115,15 +121,21 @@ def _read(source: Source) -> Scan:
         case "nrrd":
             return _named(read_nrrd(source.path), source.path)
         case "nifti":
-            return _named(read_nifti(source.path), source.path)
+            return _named(read_nifti(source.path, source.member), source.path, source.member)
+        case "mha":
+            return _named(read_mha(source.path, source.member), source.path, source.member)
 
 
-def _named(volume: Volume, path: Path) -> Scan:
+def _named(volume: Volume, path: Path, member: str = "") -> Scan:
     """A scan of which the file tells its geometry alone, and its path in BIDS the rest."""
     subject = bids_subject(path)
     return Scan(
         volume,
-        ScanMetadata(modality=bids_modality(path), session=kept_session(bids_session(path))),
+        ScanMetadata(
+            modality=bids_modality(path),
+            session=kept_session(bids_session(path)),
+            t=number_of(member) if member else None,
+        ),
         Identity(patient=subject, dataset=bids_dataset(path) if subject else None),
         geometry=geometry_of(volume.affine, oriented=volume.oriented),
     )
@@ -145,7 +157,7 @@ def _only(found: Iterable[Source | Refused | Skipped], path: Path) -> Source:
         raise refused[0].error
     if sources:
         return sources[0]
-    raise UsageError(f"{path.name}: no scan there; expected NIfTI, NRRD, npz, a DICOM series, or a zip of one")
+    raise UsageError(f"{path.name}: no scan there; expected NIfTI, NRRD, MHA, npz, a DICOM series, or a zip of one")
 
 
 def _listed(sources: list[Source]) -> str:

@@ -1,13 +1,14 @@
 """What a file is, told from its first bytes; its name is only asked what it claims to be."""
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 from typing import Literal
 
 __all__ = ["Kind", "claimed_kind", "sniff"]
 
-Kind = Literal["nifti", "nifti-pair", "nrrd", "segmentation", "zip", "dicom", "dicom-bare"]
+Kind = Literal["nifti", "nifti-pair", "nrrd", "mha", "segmentation", "zip", "dicom", "dicom-bare"]
 
 HEAD = 4096
 """Bytes looked at: past the NIfTI magic (348), the DICOM one (132) and the fields that Slicer's segmentations carry."""
@@ -18,7 +19,13 @@ NIFTI2_MAGIC = slice(4, 12)
 BARE_DICOM_STARTS = tuple(bytes((8, 0, element, 0)) for element in (0, 1, 5, 8, 22, 24))
 """First tags, little-endian, of datasets without the preamble: (0008,00xx)."""
 
-ENDINGS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".dcm": "DICOM", ".npz": "npz"}
+METAIMAGE_START = re.compile(rb"(ObjectType|NDims|Comment)[ \t]*=[^\n]*\n")
+"""What MHA and MHD files begin with: their header is text."""
+
+ENDINGS = {
+    **{".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".dcm": "DICOM", ".npz": "npz"},
+    **{".mha": "MHA", ".mhd": "MHA"},
+}
 
 
 def sniff(path: Path) -> Kind | None:
@@ -37,11 +44,13 @@ def sniff(path: Path) -> Kind | None:
         return "segmentation" if b"\nSegment0_" in head else "nrrd"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
+    if METAIMAGE_START.match(head):
+        return "mha"
     return _nifti_kind(head) or ("dicom-bare" if head.startswith(BARE_DICOM_STARTS) else None)
 
 
 def claimed_kind(path: Path) -> str | None:
-    """What the file's ending says that it is, for messages: "NIfTI", "NRRD", "DICOM", "npz" or None."""
+    """What the file's ending says that it is, for messages: "NIfTI", "NRRD", "DICOM", "MHA", "npz" or None."""
     name = path.name.lower()
     return next((kind for ending, kind in ENDINGS.items() if name.endswith(ending)), None)
 

@@ -1,5 +1,7 @@
 """What discovery finds: a source that can be read, one that was refused, or a file that is no scan."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,7 @@ class Source:
         size: bytes of all files together.
         mtime_ns: the latest change of any file.
         stack: which volume of a DICOM series; None where the series is one.
+        is_zipped: whether `path` is a zip of several scans and `member` the place of one of them within it.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class Source:
     size: int
     mtime_ns: int
     stack: StackPlace | None = None
+    is_zipped: bool = False
 
     @classmethod
     def at(cls, path: Path, kind: Format, *, member: str = "", files: tuple[Path, ...] = ()) -> "Source":
@@ -72,13 +76,20 @@ class Source:
         stack = f"@{self.stack.name}" if self.stack else ""
         return f"{self.path}#{self.member}{stack}" if self.member else str(self.path)
 
+    def uri_below(self, folder: Path) -> str:
+        """The URI as it reads from a folder above, such as "000012#t3": the same wherever the folder lies."""
+        return os.path.relpath(self.path, folder) + self.uri[len(str(self.path)) :]
+
     @property
     def name(self) -> str:
         """A name for output files: the npz entry, the file without its ending, or the series' folder."""
         if self.format == "npz" and self.member:
             return self.member
         name = self.path.name if self.path.is_dir() else bare_name(self.path)
-        further = self.stack.name if self.stack else self.member if self.format == "nifti" else ""
+        if self.is_zipped:
+            further = hashlib.sha256(self.member.encode()).hexdigest()[:8]
+        else:
+            further = self.stack.name if self.stack else "" if self.format == "dicom" else self.member
         return f"{name}_{further}" if further else name
 
 

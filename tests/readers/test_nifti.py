@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from raptor_search.errors import ReadError
+from raptor_search.errors import ReadError, UsageError
+from raptor_search.readers import Refused, Source, content_digest, discover, read, read_file
 from raptor_search.readers.nifti import read_nifti
+from raptor_search.readers.volumes4d import VolumeIndex, parse_volume_index
 from raptor_search.readers.writing import write_nifti
 
 ORIENTATIONS = [
@@ -135,11 +137,58 @@ def test_a_fourth_axis_of_one_is_dropped(
     np.testing.assert_array_equal(volume.voxels, voxels)
 
 
-def test_a_4d_file_is_refused_with_its_number_of_volumes(tmp_path: Path, affine: NDArray[np.float64]) -> None:
+def test_a_4d_file_is_refused_with_its_number_of_volumes_and_the_option(
+    tmp_path: Path, affine: NDArray[np.float64]
+) -> None:
     path = save(tmp_path / "scan.nii.gz", np.zeros((5, 5, 5, 120), np.int16), affine)
-    with pytest.raises(ReadError, match=r"4D with 120 volumes; expected 3D: split .*`fslsplit FILE`") as caught:
+    words = r"4D, 120 volumes; expected 3D: take one by `--volume-index N` \(0 to 119\), .*`--volume-index all`"
+    with pytest.raises(ReadError, match=words) as caught:
         read_nifti(path)
     assert caught.value.code == "not-3d"
+    (found,) = discover([path])
+    assert isinstance(found, Refused)
+    assert found.error.message == caught.value.message
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+@pytest.mark.parametrize(("index", "taken"), [(0, [0]), (2, [2]), ("all", [0, 1, 2])])
+def test_volumes_of_a_4d_file_are_sources_of_their_own(
+    tmp_path: Path, draw: Callable[..., NDArray[np.int16]], affine: NDArray[np.float64], name: str,
+    index: VolumeIndex, taken: list[int],
+) -> None:  # fmt: skip
+    truth = [draw(seed, (9, 8, 7)) for seed in range(3)]
+    path = save(tmp_path / name, np.stack(truth, axis=-1), affine)
+    sources = [one for one in discover([path], volume_index=index) if isinstance(one, Source)]
+    assert [source.uri for source in sources] == [f"{path}#t{n}" for n in taken]
+    assert [source.name for source in sources] == [f"scan_t{n}" for n in taken]
+    for source, number in zip(sources, taken, strict=True):
+        scan = read(source)
+        np.testing.assert_array_equal(scan.volume.voxels, truth[number])
+        np.testing.assert_allclose(scan.volume.affine, affine)
+        assert scan.metadata.t == number
+    assert len({content_digest(source) for source in sources}) == len(taken)
+    source, scan = read_file(tmp_path / f"{name}#t1")
+    np.testing.assert_array_equal(scan.volume.voxels, truth[1])
+
+
+def test_a_volume_that_is_not_there_is_refused(tmp_path: Path, affine: NDArray[np.float64]) -> None:
+    path = save(tmp_path / "scan.nii", np.zeros((5, 5, 5, 3), np.int16), affine)
+    (found,) = discover([path], volume_index=3)
+    assert isinstance(found, Refused)
+    assert found.error.message == "no volume 3: the file has 3, expected 0 to 2"
+    with pytest.raises(ReadError, match="no volume 7"):
+        read_nifti(path, "t7")
+    truncated = path.with_name("short.nii")
+    truncated.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ReadError, match="truncated"):
+        read_nifti(truncated, "t0")
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "first", ""])
+def test_a_volume_index_is_a_number_or_all(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a number from 0 on, or `all`"):
+        parse_volume_index(text)
+    assert [parse_volume_index(t) for t in (None, "all", "12")] == [None, "all", 12]
 
 
 def refusal(path: Path) -> str:
