@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raptor_search.errors import QueryError
 
-__all__ = ["Classes", "LabelValue", "join_duplicates", "read_classes", "subject_codes"]
+__all__ = ["Classes", "LabelValue", "join_duplicates", "read_classes", "read_numbers", "subject_codes"]
 
 LabelValue = str | float | bool | None
 """One cell of a label column; None, NaN and blank text mean that the scan has no value."""
@@ -69,6 +69,27 @@ def read_classes(values: Sequence[LabelValue], *, name: str = "label") -> Classe
     code = {text: position for position, text in enumerate(names)}
     codes = np.array([-1 if text is None else code[text] for text in texts], dtype=np.int64)
     return Classes(tuple(names), codes)
+
+
+def read_numbers(values: Sequence[LabelValue], *, name: str = "label") -> NDArray[np.float64]:
+    """A label column as numbers, NaN where a scan has no value.
+
+    Raises:
+        QueryError: no scan has a value, some are no numbers, or all are the same.
+    """
+    texts = [_text(value) for value in values]
+    known = [text for text in texts if text is not None]
+    strangers = [text for text in known if not _is_number(text)]
+    if not known:
+        raise QueryError(f"label '{name}': none of {len(texts)} scans has a value; expected numbers")
+    if strangers:
+        raise QueryError(
+            f"label '{name}': {len(strangers)} of {len(known)} values are no numbers, such as '{strangers[0][:40]}'; "
+            "expected numbers throughout, or evaluate it as classes"
+        )
+    if len(set(map(float, known))) < 2:
+        raise QueryError(f"label '{name}': all {len(known)} labelled scans have the value {known[0]}; expected two")
+    return np.array([np.nan if text is None else float(text) for text in texts])
 
 
 def subject_codes(groups: Sequence[str | int | None] | None, scans: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -4,18 +4,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-__all__ = ["ROUGH_BELOW", "Interval", "Statistic", "subject_intervals"]
+__all__ = ["ROUGH_BELOW", "Interval", "Kind", "Statistic", "subject_intervals"]
 
 Statistic = Callable[[Float[np.ndarray, "b s"]], Float[np.ndarray, "b f"]]
 """Figures as functions of how often each subject counts: (resamples, subjects) -> (resamples, figures).
 
 A figure that a resample leaves undefined is NaN."""
+
+Kind = Literal["share", "auroc", "free"]
+"""A share or mean between 0 and 1, an area under the ROC curve, or a number that nothing bounds (r2, a difference)."""
 
 LEVEL = 0.95
 
@@ -26,6 +30,17 @@ NORMAL = NormalDist()
 
 CHUNK = 2**21
 """Weights drawn at a time, which bounds the memory."""
+
+JACKKNIFE_BLOCKS = 1000
+"""Subjects are left out one by one up to twice as many, and in so many random blocks above."""
+
+LEAST_RATIO = 0.5
+"""Of an AUROC's measured variance to Hanley and McNeil's. Near 1 a handful of misordered subjects carries all the
+variance, which the jackknife then finds too small or none. (Seeded simulation, 300 subjects, AUROC 0.990: without
+this floor 88 to 92% of the intervals hold it, with it 96 to 98%; at 0.9 it changes nothing.)"""
+
+GRID = np.linspace(0, 1, 4001)
+"""Steps in which the ends of a score interval are sought between the figure and 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +57,58 @@ def subject_intervals(
     subjects: int,
     *,
     evidence: Sequence[int],
+    kinds: Sequence[Kind] | None = None,
     linked: csr_array | None = None,
     resamples: int,
     seed: int,
 ) -> tuple[Interval, ...]:
-    """Bias-corrected and accelerated (BCa) intervals of figures between 0 and 1, by resampling subjects.
+    """95% intervals of figures, by resampling subjects.
 
-    Sources: Efron 1987, JASA 82(397); for clusters, Field and Welsh 2007, JRSS B 69(3).
+    Bias-corrected and accelerated (BCa) bootstrap intervals. Sources: Efron 1987, JASA 82(397); for clusters, Field
+    and Welsh 2007, JRSS B 69(3). An AUROC gets a score interval instead (`_score`): in seeded simulations BCa, and
+    the logit interval too, hold an AUROC of 0.99 or more in 88 to 92% only.
 
     Subjects that vote on each other are right or wrong together, which resampling cannot see: intervals
     that take no notice of it are too short by a fifth to a half. The spread is therefore stretched to the
     one that counts the covariances of linked subjects too (Kojevnikov, Marmer and Song 2021, Journal of
     Econometrics 222(2)), never below the bootstrap's own.
 
-    Where no resample differs from the figure (everything right, or wrong) the bootstrap is blind; the end
+    Where no resample differs from a share (everything right, or wrong) the bootstrap is blind; the end
     that is open is then the exact bound of Clopper and Pearson for `evidence` subjects.
 
     Args:
         statistic: the figures.
         subjects: how many there are.
-        evidence: for each figure, the subjects it rests on, for the exact bound.
+        evidence: for each figure, the subjects it rests on: for the exact bound, and for an AUROC those of its
+            rarer side (of the rarest class times the classes, for a mean over more than two).
+        kinds: of the figures; None for shares throughout.
         linked: (subjects, subjects), symmetric, 1 where two different subjects are linked.
         resamples: bootstrap draws.
         seed: of the draws.
     """
     values = statistic(np.ones((1, subjects)))[0].tolist()
+    kinds = ["share"] * len(values) if kinds is None else list(kinds)
     draws = np.concatenate([statistic(weights) for weights in _bootstrap(subjects, resamples, seed)])
-    left_out = np.concatenate([statistic(weights) for weights in _jackknife(subjects)])
+    left_out = np.concatenate([statistic(weights) for weights in _jackknife(subjects, linked is None, seed)])
     # What each subject adds to a figure; one whose absence leaves it undefined says nothing.
-    influence = np.nan_to_num(np.nanmean(left_out, axis=0) - left_out)
-    return tuple(
-        _bca(value, draws[:, f], influence[:, f], _stretch(influence[:, f], linked), evidence[f])
-        for f, value in enumerate(values)
-    )
+    with np.errstate(invalid="ignore"):
+        seen = np.isfinite(left_out)
+        mean = np.where(seen, left_out, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    influence = np.where(seen, mean - left_out, 0)
+    ends = []
+    for f, value in enumerate(values):
+        stretch = _stretch(influence[:, f], linked)
+        if not math.isfinite(value):
+            ends.append(Interval(value, math.nan, math.nan))
+        elif kinds[f] == "auroc":
+            ends.append(
+                _score(value, stretch * math.sqrt(float(influence[:, f] @ influence[:, f])), evidence[f], subjects)
+            )
+        else:
+            ends.append(
+                _bca(value, draws[:, f], influence[:, f], stretch, evidence[f] if kinds[f] == "share" else None)
+            )
+    return tuple(ends)
 
 
 def _bootstrap(subjects: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
@@ -85,11 +119,14 @@ def _bootstrap(subjects: int, resamples: int, seed: int) -> Iterator[NDArray[np.
         yield rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=size).astype(np.float64)
 
 
-def _jackknife(subjects: int) -> Iterator[NDArray[np.float64]]:
+def _jackknife(subjects: int, in_blocks: bool, seed: int) -> Iterator[NDArray[np.float64]]:
+    blocks = np.arange(subjects)
+    if in_blocks and subjects > 2 * JACKKNIFE_BLOCKS:
+        blocks = np.random.default_rng(seed).permutation(subjects) % JACKKNIFE_BLOCKS
     step = max(1, CHUNK // subjects)
-    for start in range(0, subjects, step):
-        left_out = np.arange(start, min(start + step, subjects))
-        yield (np.arange(subjects) != left_out[:, None]).astype(np.float64)
+    for start in range(0, int(blocks.max()) + 1, step):
+        left_out = np.arange(start, min(start + step, int(blocks.max()) + 1))
+        yield (blocks != left_out[:, None]).astype(np.float64)
 
 
 def _stretch(influence: Float[np.ndarray, " s"], linked: csr_array | None) -> float:
@@ -105,13 +142,15 @@ def _bca(
     draws: Float[np.ndarray, " b"],
     influence: Float[np.ndarray, " s"],
     stretch: float,
-    evidence: int,
+    evidence: int | None,
 ) -> Interval:
     draws = draws[np.isfinite(draws)]
     tail = (1 - LEVEL) / 2
     # Sums in another order differ in the last digits, and a tie must stay one.
     ahead = np.round(draws - value, 12)
     if not ahead.any():
+        if evidence is None:
+            return Interval(value, value, value)
         bound = tail ** (1 / evidence)
         low, high = (bound, value) if value > 0.5 else (value, 1 - bound)
         return Interval(value, min(low, value), max(high, value))
@@ -128,3 +167,31 @@ def _bca(
 
 def _accelerated(z: float, acceleration: float) -> float:
     return z / (1 - acceleration * z) if acceleration * z < 1 else math.copysign(math.inf, z)
+
+
+def _score(value: float, error: float, rarer: int, subjects: int) -> Interval:
+    """Every AUROC that the measured one does not contradict, its spread growing towards 0.5 as an AUROC's does.
+
+    The standard error at another AUROC is the measured one (jackknife, by subject) times the ratio of Hanley and
+    McNeil's standard errors there and here (1982, Radiology 143(1)); where nothing varies theirs stands alone. Score
+    intervals: Wilson 1927, JASA 22; for the AUROC, Newcombe 2006, Statistics in Medicine 25(4), method 5.
+    """
+    rarer = max(1, min(rarer, subjects - 1))
+    here = _hanley_mcneil(np.array([value]), rarer, subjects - rarer)[0]
+    ratio = max(LEAST_RATIO, error**2 / here) if here > 0 and error > 0 else 1.0
+    z = NORMAL.inv_cdf((1 + LEVEL) / 2)
+
+    def possible(candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        spread = ratio * _hanley_mcneil(candidates, rarer, subjects - rarer)
+        return candidates[(candidates - value) ** 2 <= z**2 * spread]
+
+    below, above = possible(value * GRID), possible(value + (1 - value) * GRID)
+    return Interval(value, float(below.min(initial=value)), float(above.max(initial=value)))
+
+
+def _hanley_mcneil(auroc: Float[np.ndarray, " a"], positive: int, negative: int) -> NDArray[np.float64]:
+    """Variance of an AUROC over independent scans, its two terms given the mean of their numbers (Newcombe)."""
+    half = (positive + negative) / 2 - 1
+    terms = (1 - auroc) / (2 - auroc) + auroc / (1 + auroc)
+    variance: NDArray[np.float64] = auroc * (1 - auroc) * (1 + half * terms) / (positive * negative)
+    return variance

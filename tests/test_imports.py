@@ -17,8 +17,13 @@ LAYERS = (
     {"embedding", "engine"},
     {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "filters", "preview"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
+    | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
+    | {"rerank", "serving", "sketching", "surveying", "truth"}
     | {"selecting", "erasure", "verifying", "backups", "upkeep"}
-    | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"},
+    | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"}
+    | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model"}
+    | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
+    | {"evaluation_setup", "assessment"},
     {"archive"},
     {"labelling"},
 )

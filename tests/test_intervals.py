@@ -103,3 +103,65 @@ def test_resamples_that_leave_a_figure_undefined_are_set_aside():
 
     interval = subject_intervals(statistic, 20, evidence=[20], resamples=500, seed=0)[0]
     assert 0 < interval.low < interval.value < interval.high < 1
+
+
+def auroc_of(codes, scores):
+    """AUROC as a function of how often each subject counts, one scan a subject."""
+    order = np.argsort(scores)
+    member = codes[order].astype(float)
+
+    def statistic(weights):
+        part = weights[:, order]
+        inside, outside = part * member, part * (1 - member)
+        lower = np.cumsum(outside, axis=1) - outside / 2
+        pairs = inside.sum(axis=1) * outside.sum(axis=1)
+        return ((inside * lower).sum(axis=1) / np.where(pairs > 0, pairs, np.nan))[:, None]
+
+    return statistic
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.8, 3.3])
+def test_intervals_of_an_auroc_cover_it_also_near_one(shift):
+    truth, hits, draws = stats.norm.cdf(shift / np.sqrt(2)), 0, 300
+    for draw in range(draws):
+        rng = np.random.default_rng(draw)
+        codes = rng.random(300) < 0.3
+        statistic = auroc_of(codes, rng.normal(size=300) + shift * codes)
+        interval = subject_intervals(
+            statistic, 300, evidence=[int(codes.sum())], kinds=["auroc"], resamples=2, seed=draw
+        )[0]
+        hits += interval.low <= truth <= interval.high
+    assert 0.92 <= hits / draws <= 0.99
+
+
+def test_an_auroc_of_one_or_one_half_has_an_interval_within_its_bounds():
+    codes = np.arange(60) % 2 == 0
+    perfect = subject_intervals(auroc_of(codes, codes * 1.0), 60, evidence=[30], kinds=["auroc"], resamples=2, seed=0)[
+        0
+    ]
+    assert perfect.value == perfect.high == 1
+    assert 0.8 < perfect.low < 1
+    chance = subject_intervals(
+        auroc_of(codes, np.random.default_rng(0).random(60)), 60, evidence=[30], kinds=["auroc"], resamples=2, seed=0
+    )[0]
+    assert 0 < chance.low < 0.5 < chance.high < 1
+
+
+def test_a_number_that_nothing_bounds_gets_no_exact_bound():
+    same = subject_intervals(mean_of(np.zeros(20)), 20, evidence=[20], kinds=["free"], resamples=50, seed=0)[0]
+    assert (same.low, same.high) == (0, 0)
+    values = np.random.default_rng(4).normal(-3, 2, 50)
+    ours = subject_intervals(mean_of(values), 50, evidence=[50], kinds=["free"], resamples=5000, seed=0)[0]
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=5000, method="BCa", rng=np.random.default_rng(1))
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.05)
+
+
+def test_many_subjects_are_left_out_in_blocks(monkeypatch):
+    rng = np.random.default_rng(8)
+    codes = rng.random(500) < 0.4
+    statistic = auroc_of(codes, rng.normal(size=500) + codes)
+    single = subject_intervals(statistic, 500, evidence=[200], kinds=["auroc"], resamples=2, seed=0)[0]
+    monkeypatch.setattr(intervals, "JACKKNIFE_BLOCKS", 100)
+    blocks = subject_intervals(statistic, 500, evidence=[200], kinds=["auroc"], resamples=2, seed=0)[0]
+    assert blocks.low == pytest.approx(single.low, abs=0.015)
+    assert blocks != single
