@@ -34,7 +34,8 @@ class JoinedTables:
         self._given, self._found = list(given), list(found)
         places = "\0".join(sorted(str(path.resolve()) for path in paths))
         self._setting = f"tables {stored.fingerprint[:16]} {archive.key.digest('source', places)[:32]}"
-        contents = "".join(hashlib.sha256(table.path.read_bytes()).hexdigest() for table in self.all)
+        read = [(hashlib.sha256(table.path.read_bytes()).hexdigest(), *table.dropped) for table in self.all]
+        contents = "\0".join(text for table in read for text in table)
         self._digest = archive.key.digest("content", contents)
         self.is_new = bool(self.all) and self._catalog.setting(self._setting) != self._digest
 

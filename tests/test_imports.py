@@ -45,6 +45,7 @@ OWNERS = {
     "pydicom": {"raptor_search.readers"},
     "nibabel": {"raptor_search.readers"},
     "nrrd": {"raptor_search.readers"},
+    "pyarrow": {"raptor_search.readers"},
     "sqlalchemy": {"raptor_search.catalog", "migrations"},
     "alembic": {"raptor_search.catalog", "migrations"},
     "faiss": {"raptor_search.index"},

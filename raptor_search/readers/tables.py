@@ -1,12 +1,10 @@
 """Tables beside the scans (participants.tsv, labels.csv): what their rows say about which scan.
 
 Columns of `ScanMetadata` fill what the file leaves open; every other one becomes a label, save those that look
-like names, identifiers or dates: they are dropped, and `Table.dropped` says so.
+like names, identifiers or dates, or, where columns to keep are named, those that are not: `Table.dropped` says so.
 """
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from raptor_search.errors import UsageError
 from raptor_search.readers.columns import AGE_COLUMNS, TYPED_COLUMNS, column_name, is_personal
 from raptor_search.readers.joins import SERIES_COLUMNS, Join, Key, join_of
+from raptor_search.readers.records import records
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
 
@@ -95,26 +94,28 @@ class Table:
         return row
 
 
-def read_table(path: Path, *, strict: bool = True) -> Table:
-    """A table of UTF-8 text: .tsv by tabs, anything else by commas (or by semicolons where the header has no comma).
+def read_table(path: Path, *, strict: bool = True, keep: Sequence[str] | None = None) -> Table:
+    """A table, as `readers.records` reads it.
 
     Args:
         path: of the file.
         strict: refuse a header that cannot name a column and a typed cell, such as an age, that cannot be understood;
             otherwise the column is dropped, as "column 2", and the cell counts as missing and in `Table.unread`.
+        keep: the only columns that are kept, also where they look personal; those that the table lacks are passed
+            over. None keeps all that do not look personal.
 
     Raises:
-        UsageError: no table, no column to join on, rows of another length, two rows about the same scans, or what
-            `strict` refuses.
+        UsageError: no table, no column to join on, rows of another length, two rows about the same scans, a column to
+            keep that names the scan or the patient, or what `strict` refuses.
     """
-    records = _records(path)
-    columns = _column_names(path, records[0][1], strict=strict)
+    lines = records(path)
+    columns = _column_names(path, lines[0][1], strict=strict)
     join = join_of(path, columns)
-    unkept = {name for name in columns if is_personal(name) or name in SERIES_COLUMNS or " " in name}
+    unkept = _unkept(path, columns, join, keep)
     dropped = tuple(name for name in columns if name in unkept and name not in join.columns)
     rows: dict[Key, Row] = {}
     unread = 0
-    for line, cells in records[1:]:
+    for line, cells in lines[1:]:
         if len(cells) != len(columns):
             raise UsageError(f"{path.name}, line {line}: {len(cells)} cells; expected {len(columns)} as in the header")
         row, misread = _row(line, dict(zip(columns, cells, strict=True)), join, dropped)
@@ -127,7 +128,7 @@ def read_table(path: Path, *, strict: bool = True) -> Table:
             raise UsageError(f"{path.name}: lines {first} and {line} are about the same scans; keep one of them")
         if row.key is not None:
             rows[row.key] = row
-    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in records[1:]), unread=unread)
+    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in lines[1:]), unread=unread)
 
 
 def find_participants(path: Path) -> Path | None:
@@ -163,24 +164,17 @@ def _identity(identity: Identity, source: Source, patient: str | None) -> Identi
     return dataclasses.replace(identity, patient=patient, dataset=None)
 
 
-def _records(path: Path) -> list[tuple[int, list[str]]]:
-    """Every line that is not empty, with its number; the header first."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path.name}: not UTF-8 text; save the table as UTF-8") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    head = text.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        records = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UsageError(f"{path.name}, line {reader.line_num}: {error}") from error
-    if not records:
-        raise UsageError(f"{path.name}: an empty table; expected a header and rows")
-    return records
+def _unkept(path: Path, columns: Sequence[str], join: Join, keep: Sequence[str] | None) -> set[str]:
+    """The columns that are not kept."""
+    if keep is None:
+        return {name for name in columns if is_personal(name) or name in SERIES_COLUMNS or " " in name}
+    wanted = {column_name(text) for text in keep}
+    names = wanted & (join.columns | set(SERIES_COLUMNS)) & set(columns)
+    if names:
+        raise UsageError(f"--keep {min(names)}: {path.name} names scans or patients by it, which is never kept")
+    # Under either of its names, an age is kept as one that is pooled.
+    wanted |= {"age"} if wanted & AGE_COLUMNS else set()
+    return set(columns) - wanted
 
 
 def _column_names(path: Path, header: list[str], *, strict: bool) -> tuple[str, ...]:
@@ -217,7 +211,7 @@ def _row(line: int, cells: dict[str, str], join: Join, dropped: tuple[str, ...])
     misread: list[str] = []
     for name, (understand, _) in TYPED_COLUMNS.items():
         try:
-            if name in row:
+            if name in row and name not in dropped:
                 typed[name] = understand(row[name])
         except (ValueError, KeyError, OverflowError):
             misread.append(name)

@@ -1,8 +1,10 @@
 """Tables: which row meets which scan, what is typed, what becomes a label, what is dropped and said to be."""
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from raptor_search.errors import UsageError
@@ -355,3 +357,60 @@ def test_bids_paths_say_subject_session_and_modality(
 ) -> None:
     found = Path(path)
     assert (bids_subject(found), bids_session(found), bids_modality(found)) == (subject, session, modality)
+
+
+# Parquet, and columns that are named
+
+
+def as_parquet(path: Path, **columns: list[object]) -> Path:
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def test_parquet_reads_as_the_same_table_as_csv(tmp_path: Path) -> None:
+    path = as_parquet(
+        tmp_path / "labels.parquet",
+        participant_id=["sub-1", "sub-2"],
+        Age=[40.0, None],
+        grade=[3, None],
+        score=[0.25, 1e-3],
+        finding=["nodule", None],
+        scan_date=[dt.date(2020, 1, 2), None],
+    )
+    (tmp_path / "labels.csv").write_text(
+        "participant_id,Age,grade,score,finding,scan_date\nsub-1,40,3,0.25,nodule,2020-01-02\nsub-2,,,0.001,,\n"
+    )
+    one, two = read_table(path), read_table(tmp_path / "labels.csv")
+    assert (one.columns, one.dropped, one.rows) == (two.columns, two.dropped, two.rows)
+    assert one.dropped == ("scan_date",)
+    assert one.rows["1", ""].metadata.age == 40
+
+
+def test_a_parquet_that_is_damaged_or_nested_is_one_line(tmp_path: Path) -> None:
+    path = as_parquet(tmp_path / "a.parquet", file=["x"], boxes=[[1, 2]])
+    with pytest.raises(UsageError, match=r"a.parquet: column 'boxes' holds lists"):
+        read_table(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UsageError, match=r"a.parquet: a damaged Parquet file"):
+        read_table(path)
+
+
+def test_only_columns_that_are_named_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("participant_id,patient_age,sex,finding,note,grade\nsub-1,95,F,nodule,left lung,3\n")
+    kept = read_table(path, keep=["Finding", "note", "patient_age", "elsewhere"])
+    row = kept.rows["1", ""]
+    assert row.labels == {"finding": "nodule", "note": "left lung"}
+    assert (row.metadata.age, row.metadata.sex) == (90, None)
+    assert kept.dropped == ("sex", "grade")
+    assert read_table(path).dropped == ("note",)
+    assert read_table(path, keep=[]).rows["1", ""].labels == {}
+    with pytest.raises(UsageError, match=r"--keep participant_id: labels.csv names scans or patients by it"):
+        read_table(path, keep=["participant_id"])
+
+
+def test_a_table_names_the_split_of_a_scan(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("file,split\na.nii,Train\n")
+    row = read_table(path).rows["a.nii", ""]
+    assert (row.metadata.split, row.labels) == ("train", {})
