@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from raptor_search.classes import LabelValue, read_classes, read_numbers
 from raptor_search.classification import auroc, confusion, reliability
 from raptor_search.confounds import Confound, find_confounds
-from raptor_search.leaks import Leaks
 from raptor_search.efficiency import CurvePoint, efficiency_curve
 from raptor_search.evaluation_setup import check_classes, check_parts, class_notes, set_up, tested_notes
 from raptor_search.figures import (
@@ -30,6 +29,7 @@ from raptor_search.figures import (
     number_difference,
     number_figures,
 )
+from raptor_search.leaks import Leaks
 from raptor_search.protocol import METHODS, ClassRun, Lists, Method, NumberRun, run_classes, run_lists, run_numbers
 from raptor_search.retrieval import FIGURES, class_means
 

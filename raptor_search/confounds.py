@@ -5,6 +5,7 @@ each answered by permuting whole subjects: do neighbours agree on the column mor
 go with the label; and, among subjects of one value of the column, do neighbours still agree on the label?
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,15 +109,14 @@ def find_confounds(
 
 def read_column(values: Sequence[LabelValue]) -> NDArray[np.int64]:
     """A column as codes, -1 where it has no value; numbers of many values in fifths."""
-    known = [value for value in values if value is not None and value == value and value != ""]
+    cells = [None if value is None or value == "" or _is_nan(value) else value for value in values]
+    known = [value for value in cells if value is not None]
     numbers = [float(value) for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(known) and len(set(numbers)) > MAX_VALUES:
         edges = np.quantile(numbers, [0.2, 0.4, 0.6, 0.8])
-        return np.array(
-            [-1 if v is None or v != v or v == "" else int(np.searchsorted(edges, float(v))) for v in values], np.int64
-        )
+        return np.array([-1 if v is None else int(np.searchsorted(edges, float(v))) for v in cells], np.int64)
     code = {value: number for number, value in enumerate(sorted(set(known), key=str))}
-    return np.array([-1 if v is None or v != v or v == "" else code[v] for v in values], np.int64)
+    return np.array([-1 if v is None else code[v] for v in cells], np.int64)
 
 
 def agreement(indices: Int[np.ndarray, "n k"], codes: Int[np.ndarray, " n"]) -> float:
@@ -135,6 +135,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - place) * p_values[which]))
         corrected[which] = least
     return corrected
+
+
+def _is_nan(value: LabelValue) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _ask(

@@ -8,11 +8,11 @@ from jaxtyping import Int, Real
 from numpy.typing import NDArray
 
 from raptor_search.classes import LabelValue, join_duplicates, subject_codes
-from raptor_search.leaks import Leaks, find_leaks, joined
 from raptor_search.errors import QueryError
 from raptor_search.gram import Gram
 from raptor_search.intervals import ROUGH_BELOW
 from raptor_search.knn import Neighbours
+from raptor_search.leaks import Leaks, find_leaks, joined
 from raptor_search.splitting import Part, folds, given_split
 
 __all__ = ["Division", "SetUp", "check_classes", "check_parts", "class_notes", "set_up", "tested_notes"]

@@ -32,8 +32,8 @@ class LinearAnswers:
     """
 
     penalty: float
-    val: Float[np.ndarray, "v *c"]
-    test: Float[np.ndarray, "e *c"]
+    val: Float[np.ndarray, "v ..."]
+    test: Float[np.ndarray, "e ..."]
 
 
 def logistic(

@@ -23,9 +23,10 @@ LAYERS = (
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"}
     | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
-    | {"evaluation_setup", "assessment"},
+    | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "placing", "other_vectors", "svg"},
     {"archive"},
-    {"labelling"},
+    {"labelling", "assessing"},
+    {"report"},
 )
 """The modules of raptor_search, lowest first: each imports its own layer and those below. A new module finds its place
 here."""

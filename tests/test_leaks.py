@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from raptor_search.leaks import duplicate_threshold, find_leaks, joined
 from raptor_search.gram import Gram
 from raptor_search.knn import Neighbours
+from raptor_search.leaks import duplicate_threshold, find_leaks, joined
 
 
 def nearest(vectors, subjects, k=10):

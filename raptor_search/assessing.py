@@ -1,0 +1,157 @@
+"""A label of an archive evaluated: what `assessment` measures of its vectors, and of other methods' beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Real
+
+from raptor_search.archive import Archive
+from raptor_search.assessment import Evaluation, evaluate_classes, evaluate_numbers
+from raptor_search.catalog import Ids, Value
+from raptor_search.errors import QueryError
+from raptor_search.figures import RESAMPLES
+from raptor_search.filters import parse_where
+from raptor_search.other_vectors import read_other_vectors
+from raptor_search.protocol import METHODS, Method
+from raptor_search.published import PUBLISHED, PublishedFigures, data_set_of
+
+__all__ = ["COLUMNS", "Assessment", "assess"]
+
+OWN = "Raptor"
+
+COLUMNS = ("manufacturer", "model", "field_strength_t", "year", "sex", "age", "modality", "format", "spacing_s")
+"""What neighbours may share beside the label; the site is asked about too."""
+
+MAX_BYTES = 2 * 2**30
+"""Vectors held at once; a larger set is judged by the first 10 components, a smaller Raptor in its own right."""
+
+MAX_SCANS = 20_000
+"""All their products are held: 3.2 GB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """An evaluation, with what the archive knows of it.
+
+    Attributes:
+        evaluation: everything measured; its rows are positions in `ids`.
+        ids: the volumes that could take part.
+        spec: fingerprint of the vectors.
+        data_set: the 3D MedMNIST set that all scans are of, or None.
+        published: what the paper's table has on that set.
+        notice: what every reader of this archive's results must know, or None.
+    """
+
+    evaluation: Evaluation
+    ids: Ids
+    spec: str
+    data_set: str | None
+    published: tuple[PublishedFigures, ...]
+    notice: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; pairs of duplicates by volume id."""
+        found = self.evaluation.to_dict()
+        for pair in found["leaks"]["pairs"]:
+            pair["first"], pair["second"] = (int(self.ids[pair[side]]) for side in ("first", "second"))
+        published = [one.__dict__ for one in self.published]
+        return found | {
+            "spec": self.spec,
+            "data_set": self.data_set,
+            "published": published,
+            "notice": self.notice,
+        }
+
+
+def assess(
+    archive: Archive,
+    label: str,
+    *,
+    as_number: bool = False,
+    methods: Sequence[Method] = METHODS,
+    compare: Mapping[str, Path] | None = None,
+    where: str | None = None,
+    split: str = "split",
+    spec: str | None = None,
+    with_curve: bool = True,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Assessment:
+    """Evaluate a label or column of an archive, by its given split where it has one.
+
+    Args:
+        archive: that holds the scans.
+        label: a label, or a column such as "sex".
+        as_number: whether it is a number to be told, not a class.
+        methods: that answer.
+        compare: other methods' vectors of the same scans, files by name (see `other_vectors`).
+        where: a filter on the scans that take part.
+        split: the column that names train, val and test.
+        spec: fingerprint, or its start, of a spec that is not the default.
+        with_curve: whether the data-efficiency curve is drawn.
+        resamples: bootstrap draws.
+        seed: of folds and resamples.
+
+    Raises:
+        QueryError: the label cannot be judged, or no scan passes the filter.
+        UsageError: a file of other vectors that cannot be read, or lacks scans.
+    """
+    stored = archive.spec(spec)
+    catalog = archive.catalog
+    ids = catalog.ids(stored.id, parse_where(where) if where else None)
+    if not ids.size:
+        raise QueryError("no scan passes the filter; expected at least a few: widen --where")
+    labels = catalog.column_values(label, ids)
+    known = np.array([value is not None for value in labels], bool)
+    if known.sum() > MAX_SCANS:
+        raise QueryError(f"label '{label}': {known.sum()} labelled scans; at most {MAX_SCANS} at once: narrow --where")
+    if known.any():
+        ids, labels = ids[known], [value for value in labels if value is not None]
+    sources = [locator or "" for locator in catalog.locators(ids)]
+    vectors: dict[str, Real[np.ndarray, "n _"]] = {}
+    if known.any():
+        if ids.size * stored.spec.length * 2 <= MAX_BYTES:
+            vectors[OWN] = catalog.vectors(ids, stored.id)
+        else:
+            vectors[f"{OWN}, first 10 components"] = catalog.prefixes(ids, stored.id)
+        vectors |= {name: read_other_vectors(path, sources) for name, path in (compare or {}).items()}
+    else:
+        vectors[OWN] = np.zeros((len(labels), 1))
+    patients = catalog.patient_keys(ids)
+    splits = catalog.column_values(split, ids) if split in catalog.columns() else None
+    if as_number:
+        evaluation = evaluate_numbers(
+            vectors, labels, patients, splits=splits, name=label, methods=methods, resamples=resamples, seed=seed
+        )
+    else:
+        evaluation = evaluate_classes(
+            vectors,
+            labels,
+            patients,
+            splits=splits,
+            columns=_columns(archive, ids, label),
+            name=label,
+            methods=methods,
+            with_curve=with_curve,
+            resamples=resamples,
+            seed=seed,
+        )
+    data_set = data_set_of(sources)
+    return Assessment(
+        evaluation=evaluation,
+        ids=ids,
+        spec=stored.fingerprint,
+        data_set=data_set,
+        published=PUBLISHED.get(data_set or "", ()),
+        notice=archive.notice,
+    )
+
+
+def _columns(archive: Archive, ids: Ids, label: str) -> dict[str, list[Value | None]]:
+    known = archive.catalog.columns()
+    found = {name: archive.catalog.column_values(name, ids) for name in COLUMNS if name in known and name != label}
+    found["site"] = [record.site_key for record in archive.catalog.volumes(ids)]
+    return found

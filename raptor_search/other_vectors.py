@@ -1,0 +1,88 @@
+"""Vectors that another method made of the same scans, from an npz file, put in the order of the archive's scans.
+
+Two layouts are read. By name: `vectors` (n, d) and `files` (n), each the path or file name of a scan as the archive
+knows it, for an entry of a MedMNIST file "NAME.npz#train_0" or "train_0". Or as MedMNIST splits: `train`, `val`,
+`test`, each (n, d) in the order of that split.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Real
+
+from raptor_search.errors import UsageError
+
+__all__ = ["read_other_vectors"]
+
+SPLITS = ("train", "val", "test")
+
+
+def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "n d"]:
+    """The vectors of these scans, in this order.
+
+    Args:
+        path: the npz file.
+        sources: where the archive's scans came from: absolute paths, "#member" behind those of several volumes.
+
+    Raises:
+        UsageError: the file cannot be read, has another layout, lacks a scan or names one twice, or its vectors are
+            not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files if name in ("vectors", "files", *SPLITS)}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UsageError(f"{path} cannot be read as an npz file of vectors; expected numpy.savez") from error
+    named = _by_name(path, arrays)
+    rows = [_row(named, source) for source in sources]
+    absent = [source for source, row in zip(sources, rows, strict=True) if row is None]
+    if absent:
+        raise UsageError(
+            f"{path} lacks {len(absent)} of {len(sources)} scans, such as {_short(absent[0])}; expected a vector each"
+        )
+    vectors = named.vectors[[row for row in rows if row is not None]]
+    if not np.isfinite(vectors).all():
+        raise UsageError(f"{path}: some numbers of its vectors are not finite; mend them and try again")
+    return vectors
+
+
+class _Named:
+    """Rows of a matrix by name; None where a name stands for several."""
+
+    def __init__(self, vectors: Real[np.ndarray, "n d"], names: Sequence[str]) -> None:
+        self.vectors = vectors
+        self.rows: dict[str, int | None] = {}
+        for row, name in enumerate(names):
+            self.rows[name] = None if name in self.rows else row
+
+
+def _by_name(path: Path, arrays: dict[str, np.ndarray]) -> _Named:
+    expected = "expected `vectors` (n, d) with `files` (n), or `train`, `val` and `test` (n, d)"
+    if {"vectors", "files"} <= arrays.keys():
+        vectors, files = arrays["vectors"], arrays["files"]
+        if vectors.ndim != 2 or files.shape != (len(vectors),):
+            raise UsageError(f"{path}: vectors of shape {vectors.shape} for files of shape {files.shape}; {expected}")
+        names = [str(name) for name in files]
+    else:
+        there = [split for split in SPLITS if split in arrays]
+        if not there or any(arrays[split].ndim != 2 for split in there):
+            raise UsageError(f"{path} holds no vectors; {expected}")
+        if len({arrays[split].shape[1] for split in there}) != 1:
+            raise UsageError(f"{path}: the splits have vectors of different lengths; {expected}")
+        vectors = np.concatenate([arrays[split] for split in there])
+        names = [f"{split}_{n}" for split in there for n in range(len(arrays[split]))]
+    if vectors.dtype.kind not in "fiu":
+        raise UsageError(f"{path}: vectors of type {vectors.dtype}; {expected} of numbers")
+    return _Named(vectors, names)
+
+
+def _row(named: _Named, source: str) -> int | None:
+    """The row of a scan: by its whole path, else by its file's name, else by its entry's."""
+    file = source.replace("\\", "/").rpartition("/")[2]
+    return next((named.rows[key] for key in (source, file, source.rpartition("#")[2]) if key in named.rows), None)
+
+
+def _short(source: str) -> str:
+    return source.replace("\\", "/").rpartition("/")[2]
