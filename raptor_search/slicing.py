@@ -86,9 +86,9 @@ def _resampled(
 def _contract(weights: Float[np.ndarray, "b n"], voxels: Float[Tensor, "i j k"], axis: int) -> Float[Tensor, "b p q"]:
     """Weighted sums of slices along an axis, reading only those that weigh anything; the other axes in their order."""
     used = np.flatnonzero(weights.any(axis=0))
-    near = voxels.index_select(axis, torch.from_numpy(used).to(voxels.device))
-    slab: Tensor = torch.tensordot(_tensor(weights[:, used], voxels.device), near, dims=([1], [axis]))
-    return slab
+    # Moved to the front first: along another axis of a volume that lies otherwise in memory it takes 100 times as long.
+    near = voxels.movedim(axis, 0).index_select(0, torch.from_numpy(used).to(voxels.device))
+    return (_tensor(weights[:, used], voxels.device) @ near.flatten(1)).unflatten(1, near.shape[1:])
 
 
 def _tensor(array: Float[np.ndarray, "*shape"], device: torch.device) -> Float[Tensor, "*shape"]:
