@@ -4,12 +4,18 @@ An index is a cache of the catalog: whatever it forgets or blurs is mended above
 holds unit sketches under inner product, and its ids are the primary keys of the volumes. What FAISS gets
 wrong by itself stops here: index files carry no checksum, so `load` demands one; short results are padded
 with -1, which never leaves this module; a wrong dimension is a bare AssertionError; search settings belong
-to a query, never to the shared index.
+to a query, never to the shared index; one-bit codes are compared with a query of full precision unless told
+otherwise, which is sixty times slower.
+
+With the `gpu` extra and a card at hand, the k-means of training runs there, and so do searches without a selection in
+the kinds of index that FAISS has for it (`Flat`, `IVF,Flat`, `IVF,SQ`); one-bit codes stay on the CPU.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import faiss
 import numpy as np
@@ -18,7 +24,7 @@ from numpy.typing import NDArray
 
 from raptor_search.errors import IndexFileError
 
-__all__ = ["SketchIndex", "build", "default_factory", "load"]
+__all__ = ["Selection", "SketchIndex", "build", "default_factory", "load"]
 
 FLAT_BELOW = 10_000
 """Volumes up to which every sketch is compared: 40 MB of sketches, about a millisecond."""
@@ -26,8 +32,17 @@ FLAT_BELOW = 10_000
 RABITQ_FROM = 200_000
 """Volumes from which sketches are kept at one bit a number instead of eight."""
 
+MORE_LISTS_FROM = 2_000_000
+"""Volumes from which 16,384 lists pay for their centroids of 67 MB."""
+
 HNSW_FROM = 5_000_000
 """Volumes from which even the centroids are searched by a graph."""
+
+TRAINING_ROWS = 40
+"""Sketches for each list to train on: what FAISS calls enough (39), the rest of a large archive changes little."""
+
+QUERY_BITS = 8
+"""Bits of a query's numbers where it meets one-bit codes."""
 
 
 def default_factory(volumes: int) -> str:
@@ -37,25 +52,99 @@ def default_factory(volumes: int) -> str:
     if volumes < RABITQ_FROM:
         return f"IVF{round(4 * volumes**0.5)},SQ8"
     if volumes < HNSW_FROM:
-        return f"IVF{4096 if volumes < 1_000_000 else 16384},RaBitQ"
+        return f"IVF{4096 if volumes < MORE_LISTS_FROM else 16384},RaBitQ"
     return "IVF65536_HNSW32,RaBitQ"
+
+
+NOTHING: Int64[np.ndarray, " none"] = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The only volumes that a search may return: one bit an id, made once and used by many searches.
+
+    Attributes:
+        bits: lowest bit first, as FAISS reads it; None allows every id.
+        excluded: ids that may not come back all the same.
+    """
+
+    bits: NDArray[np.uint8] | None = None
+    excluded: Int64[np.ndarray, " e"] = field(default_factory=lambda: NOTHING)
+
+    @classmethod
+    def of(cls, ids: Int64[np.ndarray, " a"]) -> "Selection":
+        """The selection of these ids."""
+        flags = np.zeros(int(ids.max()) + 1 if ids.size else 1, np.bool_)
+        flags[ids] = True
+        return cls(np.packbits(flags, bitorder="little"))
+
+    def without(self, ids: Int64[np.ndarray, " e"]) -> "Selection":
+        """The selection less some ids."""
+        return Selection(self.bits, np.union1d(self.excluded, ids))
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it allows everything."""
+        return self.bits is None and not self.excluded.size
+
+    def _selector(self) -> faiss.IDSelector | None:
+        # FAISS's stubs know the C++ constructors, not the Python ones.
+        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)  # type: ignore[call-arg, arg-type]
+        if not self.excluded.size:
+            return allowed
+        kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded))  # type: ignore[call-arg, arg-type]
+        return kept if allowed is None else faiss.IDSelectorAnd(allowed, kept)
+
+
+EVERYTHING = Selection()
 
 
 class SketchIndex:
     """A loaded index. It never changes, so that threads may share it.
 
     Attributes:
-        ids: the volumes in it, sorted.
         dim: numbers in a sketch.
+        size: volumes in it.
         lists: inverted lists that a search may visit; 0 where every sketch is compared.
+        code_bytes: what one sketch takes in it.
     """
 
-    def __init__(self, index: faiss.IndexIDMap2) -> None:
+    def __init__(self, index: faiss.Index) -> None:
         self._index = index
-        self.ids: Int64[np.ndarray, " n"] = np.sort(faiss.vector_to_array(index.id_map))
         self.dim = int(index.d)
-        ivf = faiss.try_extract_index_ivf(index)
-        self.lists = int(ivf.nlist) if ivf else 0
+        self.size = int(index.ntotal)
+        self._ivf = faiss.downcast_index(faiss.try_extract_index_ivf(index))
+        self.lists = int(self._ivf.nlist) if self._ivf else 0
+        self.code_bytes = int(self._ivf.code_size) if self._ivf else 4 * self.dim
+        self._card = _on_card(index)
+        self._card_lock = threading.Lock()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "SketchIndex":
+        """The index whose bytes these are, which this process has just made.
+
+        Raises:
+            IndexFileError: the bytes are no index of ours.
+        """
+        with _translated("load"):
+            index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+        if not isinstance(index, faiss.IndexIDMap2) and not faiss.try_extract_index_ivf(index):
+            raise IndexFileError("it is no index of this program: it keeps no volume ids")
+        return cls(index)
+
+    @property
+    def ids(self) -> Int64[np.ndarray, " n"]:
+        """The volumes in it, sorted: gathered when asked for, a million take no memory meanwhile."""
+        if not self._ivf:
+            return np.sort(faiss.vector_to_array(self._index.id_map))
+        lists = self._ivf.invlists
+        parts = [faiss.rev_swig_ptr(lists.get_ids(n), lists.list_size(n)).copy() for n in range(self.lists)]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    @property
+    def imbalance(self) -> float:
+        """How uneven the lists are: 1 where all are of one length; a search costs in proportion to it."""
+        return float(self._ivf.invlists.imbalance_factor()) if self._ivf else 1.0
 
     def search(
         self,
@@ -63,7 +152,7 @@ class SketchIndex:
         k: int,
         *,
         nprobe: int = 0,
-        allowed: Int64[np.ndarray, " a"] | None = None,
+        selection: Selection = EVERYTHING,
     ) -> list[NDArray[np.int64]]:
         """Ids of the nearest sketches of each query, nearest first.
 
@@ -71,7 +160,7 @@ class SketchIndex:
             queries: unit sketches.
             k: candidates a query; fewer come back where the lists visited hold fewer.
             nprobe: lists to visit, at most `lists`; without meaning where there are none.
-            allowed: the only ids that may come back; None allows all.
+            selection: the only ids that may come back.
 
         Raises:
             IndexFileError: sketches of another length.
@@ -80,29 +169,48 @@ class SketchIndex:
             raise IndexFileError(
                 f"a sketch of {queries.shape[1]} numbers for an index of {self.dim}: rebuild the index"
             )
+        data, wanted = _contiguous(queries), min(k, self.size)
         with _translated("search"):
-            _, found = self._index.search(
-                _contiguous(queries), min(k, self.ids.size), params=self._settings(nprobe, allowed)
-            )
+            settings = self._settings(nprobe, selection)
+            if self._card is not None and selection.is_all:
+                with self._card_lock:  # a card's memory is for one search at a time
+                    _, found = self._card.search(data, wanted, params=settings)
+            else:
+                _, found = self._index.search(data, wanted, params=settings)
         return [row[row >= 0] for row in found]
 
-    def _settings(self, nprobe: int, allowed: Int64[np.ndarray, " a"] | None) -> faiss.SearchParameters:
-        # FAISS's stubs know the C++ constructors, not the Python ones.
-        selector = None if allowed is None else faiss.IDSelectorBitmap(_bitmap(allowed))  # type: ignore[call-arg, arg-type]
-        if not self.lists:
+    def _settings(self, nprobe: int, selection: Selection) -> faiss.SearchParameters:
+        selector = selection._selector()
+        if not self._ivf:
             return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        return faiss.SearchParametersIVF(sel=selector, nprobe=max(1, min(nprobe, self.lists)))  # type: ignore[call-arg]
+        visited = max(1, min(nprobe, self.lists))
+        if isinstance(self._ivf, faiss.IndexIVFRaBitQ):
+            return faiss.IVFRaBitQSearchParameters(sel=selector, nprobe=visited, qb=QUERY_BITS)  # type: ignore[call-arg]
+        return faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
 
-    def extended(self, sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n"]) -> bytes:
+    def extended(
+        self,
+        sketches: Float32[np.ndarray, "n dim"],
+        ids: Int64[np.ndarray, " n"],
+        *,
+        removed: Int64[np.ndarray, " r"] = NOTHING,
+    ) -> bytes:
         """The bytes of an index that holds these volumes as well, trained as this one is.
+
+        Args:
+            sketches: of the volumes to add.
+            ids: likewise.
+            removed: volumes to take out: found no more, though they helped to place the centroids.
 
         Raises:
             IndexFileError: sketches of another length.
         """
         with _translated("extend"):
             copy = faiss.deserialize_index(faiss.serialize_index(self._index))
+            if removed.size:
+                copy.remove_ids(np.ascontiguousarray(removed, np.int64))
             copy.add_with_ids(_contiguous(sketches), np.ascontiguousarray(ids, np.int64))
-            return bytes(faiss.serialize_index(copy))
+            return faiss.serialize_index(copy).tobytes()
 
 
 def build(
@@ -126,14 +234,20 @@ def build(
     factory = factory or default_factory(len(ids))
     data = _contiguous(sketches)
     with _translated(f"build {factory!r}"):
-        index = faiss.index_factory(data.shape[1], f"IDMap2,{factory}", faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(data.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         ivf = faiss.try_extract_index_ivf(index)
         if ivf:
             ivf.cp.spherical = True  # centroids of unit vectors under inner product
             ivf.cp.min_points_per_centroid = 1  # a warning on standard error otherwise
-        index.train(np.delete(data, held_out, axis=0) if len(held_out) else data)
+            if faiss.get_num_gpus():
+                ivf.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(data.shape[1]))
+        else:
+            index = faiss.IndexIDMap2(index)  # inverted lists keep ids by themselves
+        index.train(_sample(data, held_out, TRAINING_ROWS * int(ivf.nlist) if ivf else len(data)))
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
-        return bytes(faiss.serialize_index(index))
+        if ivf:
+            ivf.clustering_index = None
+        return faiss.serialize_index(index).tobytes()
 
 
 def load(data: bytes, *, sha256: str) -> SketchIndex:
@@ -144,11 +258,29 @@ def load(data: bytes, *, sha256: str) -> SketchIndex:
     """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise IndexFileError("its bytes are not the ones that were published (SHA-256 differs)")
-    with _translated("load"):
-        index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-    if not isinstance(index, faiss.IndexIDMap2):
-        raise IndexFileError("it is no index of this program: it keeps no volume ids")
-    return SketchIndex(index)
+    return SketchIndex.from_bytes(data)
+
+
+def _sample(
+    data: Float32[np.ndarray, "n dim"], held_out: Sequence[int] | NDArray[np.intp], rows: int
+) -> Float32[np.ndarray, "m dim"]:
+    """The rows to train on: without those held out, no more than are needed, drawn with a fixed seed."""
+    if not len(held_out) and len(data) <= rows:
+        return data
+    kept = np.delete(np.arange(len(data)), held_out)
+    if kept.size > rows:
+        kept = np.sort(np.random.default_rng(0).choice(kept, rows, replace=False))
+    return data[kept]
+
+
+def _on_card(index: faiss.Index) -> faiss.Index | None:
+    """A copy of the index on the graphics cards, or None: no card, or a kind of index that FAISS has not for them."""
+    if not faiss.get_num_gpus():
+        return None
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexIDMap2) else index
+    if not isinstance(inner, faiss.IndexFlat | faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer):
+        return None
+    return faiss.index_cpu_to_all_gpus(index)
 
 
 @contextmanager
@@ -158,13 +290,6 @@ def _translated(action: str) -> Iterator[None]:
     except (RuntimeError, AssertionError, AttributeError) as error:
         reason = str(error).rpartition("Error: ")[2] or "shapes that do not agree"
         raise IndexFileError(f"FAISS could not {action} this index: {reason}") from error
-
-
-def _bitmap(ids: Int64[np.ndarray, " a"]) -> NDArray[np.uint8]:
-    """One bit an id, lowest bit first, as `IDSelectorBitmap` reads it."""
-    bits = np.zeros(int(ids.max()) + 1 if ids.size else 1, np.bool_)
-    bits[ids] = True
-    return np.packbits(bits, bitorder="little")
 
 
 def _contiguous(sketches: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:

@@ -1,114 +1,230 @@
 """How many lists to visit and how many candidates to re-rank: measured on the index at hand, not assumed.
 
 Held-out scans of the archive ask for their neighbours; the truth is the exact search over full embeddings. The
-re-rank is exact as well, so that recall after it is the share of the true neighbours among the candidates.
+re-rank is exact as well, so that recall after it is the share of the true neighbours among the candidates. Of
+the settings whose recall is high enough WITH CONFIDENCE the one that reads the fewest bytes is taken, for filters that
+let through all, some and few of the scans: the fewer pass, the less alike are their nearest, and the more candidates
+it takes to have them all.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-from raptor_search.index import SketchIndex
-from raptor_search.scoring import best, centred
+from raptor_search.index import Selection, SketchIndex
+from raptor_search.scoring import best
+from raptor_search.truth import NEIGHBOURS, Truth, passes
 
-__all__ = ["Tuning", "draw_held_out", "exact_neighbours", "tune"]
-
-HELD_OUT = 64
-"""Scans that ask: 640 true neighbours, so that a recall of 0.99 has a standard error of 0.4 %."""
-
-NEIGHBOURS = 10
-"""The k of recall@k: a page of hits."""
+__all__ = ["FEW", "Setting", "Tuning", "recall_bound", "shares_for", "tune"]
 
 RECALL_TARGET = 0.99
-"""The cheapest settings that reach it are taken."""
+"""What the lower confidence bound of recall@10 has to reach."""
 
-RERANK_STEPS = (100, 200, 400, 800)
-"""Candidates to try; each costs 150 KB of reading a query."""
+Z = 1.645
+"""One-sided 95%."""
+
+RERANK_STEPS = (20, 30, 50, 100, 200, 400, 800)
+"""Candidates to try."""
+
+SHORTLIST_STEPS = (15, 20, 30, 50, 100, 200)
+"""Candidates that pass a cascade's first stage, to try."""
+
+FEW = 200
+"""Scans that pass a filter up to which all are scored: no index saves anything."""
+
+ALL_UP_TO = 2_000
+"""Where nothing reaches the target, so many are scored exactly rather than badly."""
+
+NEARLY = 1.1
+"""Settings measured for a tenth more than pass will do: the query itself, left out, is no filter."""
+
+READ_WEIGHT = 4
+"""What a byte of a vector in the database costs against one of a code in memory."""
+
+CHECKED_BYTES = 8
+"""What it costs to pass over a code that the filter does not let through: its id is looked at."""
+
+NOWHERE = 2**62
+
+PrefixScores = Callable[[int, NDArray[np.int64]], NDArray[np.float32]]
+"""Scores of some scans against the query of this row, by the first components alone."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Settings of an index for filters that let a share of the scans through.
+
+    Attributes:
+        share: of the indexed scans, above 0 and at most 1.
+        nprobe: lists to visit; 0 where there are none.
+        rerank: candidates to score; 0 means all.
+        shortlist: of those, the ones to score on full vectors, after the first components of all; 0 means all.
+        recall: measured recall@10.
+        recall_low: its lower 95% confidence bound.
+    """
+
+    share: float
+    nprobe: int
+    rerank: int
+    shortlist: int
+    recall: float
+    recall_low: float
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Settings of an index.
+    """The settings of an index, by falling share; none where nothing was measured."""
 
-    Attributes:
-        nprobe: lists to visit; 0 where there are none.
-        rerank: candidates to score exactly; 0 means all, and nothing was measured.
-        recall: measured recall@10 of held-out scans, or None.
+    settings: tuple[Setting, ...] = ()
+
+    @property
+    def unfiltered(self) -> Setting | None:
+        """The settings where every scan passes."""
+        return self.settings[0] if self.settings else None
+
+    def at(self, share: float) -> Setting | None:
+        """The settings for a filter that lets this share through: those measured for at most as many."""
+        return next(
+            (s for s in self.settings if s.share <= NEARLY * share), self.settings[-1] if self.settings else None
+        )
+
+
+def shares_for(volumes: int) -> tuple[float, ...]:
+    """The shares to measure: 1, 0.3, 0.1 and so on, down to `FEW` scans."""
+    if volumes <= 2 * FEW:
+        return (1.0,)
+    steps = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    return (1.0, *(step for step in steps if step * volumes > 2 * FEW), FEW / volumes)
+
+
+def recall_bound(recalls: Sequence[float] | NDArray[np.float64], population: int) -> float:
+    """The lower 95% confidence bound of a mean recall.
+
+    Neighbours of one query are found or lost together. So the interval is Wilson's for as many INDEPENDENT neighbours
+    as would vary as much as the queries do (Korn and Graubard 1998), at least one and at most ten a query; where all
+    are found, one a query. It allows for the share of the population that was asked (finite population correction).
     """
-
-    nprobe: int = 0
-    rerank: int = 0
-    recall: float | None = None
-
-
-def draw_held_out(volumes: int) -> NDArray[np.intp]:
-    """Rows of the scans that ask, sorted; drawn with a fixed seed."""
-    return np.sort(np.random.default_rng(0).choice(volumes, min(HELD_OUT, volumes), replace=False))
-
-
-def exact_neighbours(
-    blocks: Iterable[tuple[Int64[np.ndarray, " b"], Float[np.ndarray, "b length"]]],
-    asking: Int64[np.ndarray, " q"],
-    queries: Float32[np.ndarray, "q length"],
-    mean: Float32[np.ndarray, " m"],
-) -> list[NDArray[np.int64]]:
-    """The true neighbours of each query among all the blocks, without itself.
-
-    Args:
-        blocks: ids and raw embeddings.
-        asking: id of each query.
-        queries: the queries, centred.
-        mean: what they were centred with.
-    """
-    found = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in asking]
-    for ids, vectors in blocks:
-        products = centred(vectors, mean) @ queries.T
-        for row, own in enumerate(asking):
-            others = ids != own
-            near = np.concatenate([found[row][0], ids[others]])
-            values = np.concatenate([found[row][1], products[others, row]])
-            order = best(near, values, NEIGHBOURS)
-            found[row] = near[order], values[order]
-    return [near for near, _ in found]
+    values = np.asarray(recalls, np.float64)
+    queries, mean = values.size, float(values.mean())
+    unasked = 1 - queries / max(population, queries)
+    if unasked == 0:
+        return mean
+    variance = float(values.var(ddof=1)) if queries > 1 else 0.0
+    per_query = min(max(mean * (1 - mean) / variance, 1.0), float(NEIGHBOURS)) if variance > 0 else 1.0
+    n = queries * per_query / unasked
+    spread = Z * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n))
+    return (mean + Z * Z / (2 * n) - spread) / (1 + Z * Z / n)
 
 
 def tune(
     index: SketchIndex,
     asking: Int64[np.ndarray, " q"],
     sketches: Float32[np.ndarray, "q dim"],
-    truth: Sequence[NDArray[np.int64]],
+    truth: Truth,
+    *,
+    vector_bytes: int,
+    prefix_bytes: int = 0,
+    prefix_scores: PrefixScores | None = None,
 ) -> Tuning:
-    """The fewest candidates, then the fewest lists, that reach the target; the widest settings where none does.
+    """The settings that reach the target for the fewest bytes, by share; the widest ones where none does.
 
     Args:
         index: the one to be published.
         asking: id of each query.
         sketches: unit sketch of each query.
-        truth: true neighbours of each query.
+        truth: true neighbours, by share.
+        vector_bytes: of a full vector.
+        prefix_bytes: of its first components.
+        prefix_scores: by which a cascade may be tried; None where the prefix is the whole.
     """
-    steps = [n for n in (2**p for p in range(3, 17)) if n < index.lists] + [index.lists]
-    answers = {n: index.search(sketches, RERANK_STEPS[-1] + 1, nprobe=n) for n in steps}
-    tuning = Tuning()
-    for rerank in RERANK_STEPS:
-        for nprobe in steps:
-            recall = _recall(answers[nprobe], asking, truth, rerank)
-            tuning = Tuning(nprobe, rerank, recall)
-            if recall >= RECALL_TARGET:
-                return tuning
-    return tuning
+    settings = []
+    for share in sorted(truth, reverse=True):
+        sweep = _Sweep(index, asking, sketches, truth[share], share, vector_bytes)
+        setting = sweep.cheapest()
+        if prefix_scores is not None and setting.recall_low >= RECALL_TARGET and setting.rerank:
+            setting = sweep.shortened(setting, prefix_bytes, prefix_scores)
+        settings.append(setting)
+    return Tuning(tuple(settings))
 
 
-def _recall(
-    answers: Sequence[NDArray[np.int64]],
-    asking: Int64[np.ndarray, " q"],
-    truth: Sequence[NDArray[np.int64]],
-    rerank: int,
-) -> float:
-    shares = [
-        np.isin(true, answer[answer != own][:rerank]).mean()
-        for answer, own, true in zip(answers, asking, truth, strict=True)
-    ]
-    return float(np.mean(shares))
+@dataclass(frozen=True)
+class _Sweep:
+    """The trial of all settings for one share."""
+
+    index: SketchIndex
+    asking: Int64[np.ndarray, " q"]
+    sketches: Float32[np.ndarray, "q dim"]
+    truth: Sequence[NDArray[np.int64]]
+    share: float
+    vector_bytes: int
+
+    def cheapest(self) -> Setting:
+        chosen, least = None, math.inf
+        widest = Setting(self.share, self.index.lists, 0, 0, 0.0, 0.0)
+        for nprobe in self._steps():
+            scan = self._scan_bytes(nprobe)
+            if scan >= least:
+                break
+            places = self._places(self._answers(nprobe, RERANK_STEPS[-1]))
+            for rerank in RERANK_STEPS:
+                cost = scan + rerank * self.vector_bytes * READ_WEIGHT
+                setting = self._setting(nprobe, rerank, 0, places)
+                widest = max(widest, setting, key=lambda s: (s.recall, s.rerank))
+                if setting.recall_low >= RECALL_TARGET:
+                    if cost < least:
+                        chosen, least = setting, cost
+                    break
+        if chosen is None and self.share * self.index.size <= ALL_UP_TO:
+            return Setting(self.share, 0, 0, 0, 1.0, 1.0)
+        return chosen or widest
+
+    def shortened(self, setting: Setting, prefix_bytes: int, prefix_scores: PrefixScores) -> Setting:
+        """The same with a cascade, where one reads less and still reaches the target."""
+        answers = self._answers(setting.nprobe, setting.rerank)
+        ranked = []
+        for row, answer in enumerate(answers):
+            ranked.append(answer[best(answer, prefix_scores(row, answer), answer.size)])
+        places = self._places(ranked)
+        for shortlist in SHORTLIST_STEPS:
+            bytes_read = setting.rerank * prefix_bytes + shortlist * self.vector_bytes
+            if bytes_read >= setting.rerank * self.vector_bytes:
+                break
+            shorter = self._setting(setting.nprobe, setting.rerank, shortlist, places)
+            if shorter.recall_low >= RECALL_TARGET:
+                return shorter
+        return setting
+
+    def _steps(self) -> Iterator[int]:
+        lists = self.index.lists
+        yield from (n for n in (2**p for p in range(2, 17)) if n < lists)
+        yield lists
+
+    def _scan_bytes(self, nprobe: int) -> float:
+        visited = self.index.size * (nprobe / self.index.lists if self.index.lists else 1.0)
+        return visited * (self.share * self.index.code_bytes + (CHECKED_BYTES if self.share < 1 else 0))
+
+    def _answers(self, nprobe: int, rerank: int) -> list[NDArray[np.int64]]:
+        selection = Selection()
+        if self.share < 1:
+            ids = self.index.ids
+            selection = Selection.of(ids[passes(ids, self.share)])
+        found = self.index.search(self.sketches, rerank + 1, nprobe=nprobe, selection=selection)
+        return [answer[answer != own][:rerank] for answer, own in zip(found, self.asking, strict=True)]
+
+    def _places(self, answers: Sequence[NDArray[np.int64]]) -> list[NDArray[np.intp]]:
+        """Where in its answer each true neighbour of a query stands; beyond every answer where it does not."""
+        places = []
+        for true, answer in zip(self.truth, answers, strict=True):
+            if true.size:
+                is_found = answer == true[:, np.newaxis]
+                places.append(np.where(is_found.any(axis=1), is_found.argmax(axis=1), NOWHERE))
+        return places
+
+    def _setting(self, nprobe: int, rerank: int, shortlist: int, places: Sequence[NDArray[np.intp]]) -> Setting:
+        recalls = np.array([(place < (shortlist or rerank)).mean() for place in places] or [1.0])
+        low = recall_bound(recalls, self.index.size)
+        return Setting(self.share, nprobe, rerank, shortlist, float(recalls.mean()), low)

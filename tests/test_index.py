@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raptor_search.errors import IndexFileError
-from raptor_search.index import build, default_factory, load
+from raptor_search.index import Selection, build, default_factory, load
 
 
 def sketches(seed, n, dim=32):
@@ -18,6 +18,10 @@ def sketches(seed, n, dim=32):
 
 def opened(data):
     return load(data, sha256=sha256(data).hexdigest())
+
+
+def selected(allowed):
+    return Selection() if allowed is None else Selection.of(allowed)
 
 
 def nearest(rows, ids, query, k, allowed=None):
@@ -34,6 +38,7 @@ def nearest(rows, ids, query, k, allowed=None):
         (10_000, "IVF400,SQ8"),
         (199_999, "IVF1789,SQ8"),
         (200_000, "IVF4096,RaBitQ"),
+        (1_999_999, "IVF4096,RaBitQ"),
         (4_999_999, "IVF16384,RaBitQ"),
         (5_000_000, "IVF65536_HNSW32,RaBitQ"),
     ],
@@ -49,7 +54,7 @@ def test_flat_search_equals_sorting_all_products(seed, n, k, filtered):
     rows, ids = sketches(seed, n), rng.permutation(500)[:n].astype(np.int64)
     allowed = np.sort(rng.choice(ids, rng.integers(0, n + 1), replace=False)) if filtered else None
     queries = sketches(seed + 1, 3)
-    found = opened(build(rows, ids)).search(queries, k, allowed=allowed)
+    found = opened(build(rows, ids)).search(queries, k, selection=selected(allowed))
     assert [f.tolist() for f in found] == [nearest(rows, ids, q, k, allowed) for q in queries]
 
 
@@ -59,11 +64,14 @@ def test_inverted_lists_return_allowed_ids_alone_and_never_padding(factory):
     index = opened(build(rows, ids, factory=factory))
     allowed = ids[::7]
     for nprobe in (1, 4, 16, 99):
-        for found in index.search(sketches(2, 5), 50, nprobe=nprobe, allowed=allowed):
+        for found in index.search(sketches(2, 5), 50, nprobe=nprobe, selection=selected(allowed)):
             assert len(set(found.tolist())) == len(found) <= 50
             assert np.isin(found, allowed).all()
     assert index.lists == 16
-    assert all(len(found) == len(allowed) for found in index.search(sketches(2, 5), 999, nprobe=16, allowed=allowed))
+    assert all(
+        len(found) == len(allowed)
+        for found in index.search(sketches(2, 5), 999, nprobe=16, selection=selected(allowed))
+    )
 
 
 def test_all_lists_of_eight_bit_codes_find_nearly_what_exact_search_finds():
@@ -88,7 +96,9 @@ def test_search_settings_of_one_query_do_not_reach_another():
 
 def test_an_empty_selection_finds_nothing():
     assert (
-        opened(build(sketches(7, 9), np.arange(9))).search(sketches(8, 1), 5, allowed=np.empty(0, np.int64))[0].size
+        opened(build(sketches(7, 9), np.arange(9)))
+        .search(sketches(8, 1), 5, selection=selected(np.empty(0, np.int64)))[0]
+        .size
         == 0
     )
 
@@ -148,3 +158,32 @@ def test_a_sketch_of_another_length_is_refused_in_words():
 def test_an_index_that_cannot_be_built_says_so(factory):
     with pytest.raises(IndexFileError, match=f"could not build '{factory}'"):
         build(sketches(16, 40), np.arange(40), factory=factory)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_ids_taken_out_of_a_selection_never_come_back(seed, filtered):
+    rng = np.random.default_rng(seed)
+    rows, ids = sketches(seed, 60), rng.permutation(500)[:60].astype(np.int64)
+    allowed = rng.choice(ids, 40, replace=False) if filtered else ids
+    excluded = rng.choice(600, 30, replace=False)
+    selection = selected(allowed if filtered else None).without(excluded[:10]).without(excluded[10:])
+    left = allowed[~np.isin(allowed, excluded)]
+    query = sketches(seed + 1, 1)
+    for factory in ("Flat", "IVF4,SQ8"):
+        (found,) = opened(build(rows, ids, factory=factory)).search(query, 60, nprobe=4, selection=selection)
+        assert sorted(found.tolist()) == sorted(left.tolist())
+    assert not selection.is_all
+
+
+def test_lists_know_how_uneven_they_are():
+    even = opened(build(sketches(20, 400), np.arange(400), factory="IVF4,SQ8")).imbalance
+    piled = np.concatenate([sketches(20, 100), np.repeat(sketches(21, 1), 300, axis=0)])
+    assert 1 <= even < opened(build(piled, np.arange(400), factory="IVF4,SQ8")).imbalance
+    assert opened(build(piled, np.arange(400))).imbalance == 1
+
+
+@pytest.mark.parametrize(("factory", "size"), [("Flat", 128), ("IVF4,SQ8", 32), ("IVF4,RaBitQ", 12)])
+def test_an_index_says_what_a_sketch_takes(factory, size):
+    index = opened(build(sketches(22, 100), np.arange(100), factory=factory))
+    assert (index.code_bytes, index.size) == (size, 100)

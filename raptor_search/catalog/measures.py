@@ -7,7 +7,7 @@ from jaxtyping import Float16
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from raptor_search.catalog.database import revision_of
+from raptor_search.catalog.database import blocks, revision_of
 from raptor_search.catalog.records import Ids, IndexMeasures
 from raptor_search.catalog.tables import EmbeddingRow, IndexMeasuresRow, IndexVersionRow, PrefixRow, VolumeRow
 from raptor_search.catalog.vectors import PREFIX_COMPONENTS, VectorQueries
@@ -47,6 +47,17 @@ class MeasureQueries(VectorQueries):
                 return None
             background = np.frombuffer(row.background, dtype=FLOAT32).astype(np.float32)
             return IndexMeasures(document=row.document, background=background)
+
+    def embedded(self, ids: Ids, spec_id: int) -> Ids:
+        """Those of the ids that are embedded under a spec, sorted."""
+        found: list[int] = []
+        for block in blocks(ids):
+            query = select(EmbeddingRow.volume_id).where(
+                EmbeddingRow.spec_id == spec_id, EmbeddingRow.volume_id.in_(block)
+            )
+            with self._database.read() as session:
+                found.extend(session.scalars(query))
+        return np.array(sorted(found), dtype=np.int64)
 
     def patient_volumes(self, spec_id: int, patient_key: str) -> Ids:
         """The volumes of one patient that are embedded under a spec, sorted."""

@@ -1,0 +1,50 @@
+"""How alike unrelated scans are in this archive: what a score is to be read against.
+
+A score of 0.4 is much in one archive and little in another. So the scores of many pairs of different patients are
+kept as quantiles, and a hit says how many of those pairs it surpasses.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+__all__ = ["NOTHING_SIMILAR", "background_quantiles", "percentile"]
+
+NOTHING_SIMILAR = 95.0
+"""Percentile of the background below which even the best hit is nothing similar: of twenty unrelated pairs, one is as
+alike."""
+
+QUANTILES = 1001
+"""A tenth of a percentile each."""
+
+FEWEST_PAIRS = 100
+"""Pairs below which a percentile would be a guess."""
+
+
+def background_quantiles(
+    centred: Float32[np.ndarray, "n length"], owners: Sequence[str | None], contents: Sequence[str | None]
+) -> Float32[np.ndarray, " q"]:
+    """Quantiles of the scores between scans of different patients, rising; empty where there are too few pairs.
+
+    Args:
+        centred: unit vectors of a sample of the archive.
+        owners: the patient of each; a scan without one counts as a patient of its own.
+        contents: what tells equal bytes; they make no pair.
+    """
+    products = centred @ centred.T
+    first, second = np.triu_indices(len(centred), 1)
+    patients = np.array([owner or f"scan {row}" for row, owner in enumerate(owners)])
+    bytes_of = np.array([content or f"scan {row}" for row, content in enumerate(contents)])
+    unrelated = (patients[first] != patients[second]) & (bytes_of[first] != bytes_of[second])
+    scores = products[first[unrelated], second[unrelated]]
+    if scores.size < FEWEST_PAIRS:
+        return np.empty(0, np.float32)
+    return np.quantile(np.clip(scores, -1, 1), np.linspace(0, 1, QUANTILES)).astype(np.float32)
+
+
+def percentile(score: float, quantiles: Float[np.ndarray, " q"]) -> float | None:
+    """The share of the background, in percent, that lies below a score; None where there is no background."""
+    if not quantiles.size:
+        return None
+    return float(np.interp(score, quantiles, np.linspace(0, 100, quantiles.size)))

@@ -1,0 +1,82 @@
+"""From stored vectors to the unit sketches that an index holds, block by block."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Float16, Float32, Float64
+
+from raptor_search.catalog import Catalog, Centring, Ids, StoredSpec
+from raptor_search.reference import reference_mean
+from raptor_search.scoring import centred
+from raptor_search.sketch import SKETCH_LENGTH, sketch
+from raptor_search.specs import EmbeddingSpec
+
+__all__ = [
+    "BLOCK",
+    "Mean",
+    "Sketches",
+    "centre_all",
+    "centred_sketches",
+    "initial_mean",
+    "sketch_all",
+    "sketched_mean",
+    "stored_blocks",
+    "unit_sketches",
+]
+
+BLOCK = 256
+"""Vectors read at a time: 40 MB."""
+
+Sketches = Float32[np.ndarray, "n 1024"]
+Mean = Float32[np.ndarray, " m"]
+"""Of `spec.length`, or without entries where nothing is subtracted."""
+
+
+def initial_mean(spec: EmbeddingSpec) -> tuple[Centring, Mean]:
+    """What scores are centred on while an archive has no mean of its own: the shipped mean, else nothing."""
+    mean = reference_mean(spec)
+    return ("none", np.empty(0, np.float32)) if mean is None else ("reference", mean)
+
+
+def unit_sketches(vectors: Float[np.ndarray, "n length"], mean: Mean) -> Sketches:
+    """Sketches of raw embeddings after centring, at unit length: what the index holds and is asked with."""
+    return centred_sketches(sketch(vectors), mean)
+
+
+def centred_sketches(sketches: Sketches, mean: Mean) -> Sketches:
+    """Unit sketches of centred vectors from the sketches of raw ones."""
+    # The sketch is linear: centring it by the sketched mean is sketching the centred vector.
+    return centred(sketches, sketched_mean(mean))
+
+
+def sketched_mean(mean: Mean) -> Mean:
+    """The sketch of the mean; without entries where nothing is subtracted."""
+    return sketch(mean[np.newaxis])[0] if mean.size else mean
+
+
+def centre_all(sketches: Sketches, mean: Mean) -> None:
+    """`centred_sketches` in place, block by block: an archive's sketches need no second copy."""
+    small = sketched_mean(mean)
+    for start in range(0, len(sketches), BLOCK):
+        sketches[start : start + BLOCK] = centred(sketches[start : start + BLOCK], small)
+
+
+def sketch_all(catalog: Catalog, stored: StoredSpec, ids: Ids) -> tuple[Ids, Sketches, Float64[np.ndarray, " length"]]:
+    """One pass over the vectors: the ids that are there, their raw sketches, and the sum of the vectors.
+
+    The sketches take 4 KB of memory a volume.
+    """
+    found, sketches = np.empty(ids.size, np.int64), np.empty((ids.size, SKETCH_LENGTH), np.float32)
+    total, n = np.zeros(stored.spec.length), 0
+    for there, vectors in stored_blocks(catalog, stored, ids):
+        found[n : n + there.size], sketches[n : n + there.size] = there, sketch(vectors)
+        total += vectors.sum(axis=0, dtype=np.float64)
+        n += there.size
+    return found[:n], sketches[:n], total
+
+
+def stored_blocks(
+    catalog: Catalog, stored: StoredSpec, ids: Ids
+) -> Iterator[tuple[Ids, Float16[np.ndarray, "b length"]]]:
+    """The volumes that are still there and their vectors, `BLOCK` at a time."""
+    return (catalog.found_vectors(ids[i : i + BLOCK], stored.id) for i in range(0, ids.size, BLOCK))
