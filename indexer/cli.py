@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from indexer.upkeep import commands as upkeep_commands
 from raptor_search.errors import RaptorError
 
 __all__ = ["app", "main"]
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(upkeep_commands)
 out = Console()
 err = Console(stderr=True)
 

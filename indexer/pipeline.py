@@ -16,10 +16,10 @@ from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
 from indexer.recipe import Options, refuse_without_rule, resolve
 from raptor_search.archive import Archive
-from raptor_search.catalog import StoredSpec, writer_lock
+from raptor_search.catalog import StoredSpec
 from raptor_search.embedding import embed
 from raptor_search.encoders import Encoder
-from raptor_search.errors import ReadError, UsageError
+from raptor_search.errors import ErasedError, ReadError, UsageError
 from raptor_search.readers import Refused, Skipped, Source, discover
 from raptor_search.readers.tables import Table, find_participants, read_table
 
@@ -35,6 +35,7 @@ class IndexReport:
         shared: of those, how many share the vector of equal bytes.
         present: volumes that were in the archive already.
         quarantined: sources that could not be read, with the reason.
+        erased: sources left out because they, their bytes or their patient were erased from the archive.
         skipped: files that are no scans, counted by reason.
         unmatched: rows of each table that was joined in this run that met no scan.
         unread: cells of each table found by itself that could not be understood, and count as missing.
@@ -50,6 +51,7 @@ class IndexReport:
     shared: int
     present: int
     quarantined: tuple[tuple[Source, ReadError], ...]
+    erased: int
     skipped: dict[str, int]
     unmatched: dict[str, int]
     unread: dict[str, int]
@@ -66,6 +68,7 @@ class _Tally:
     added: int = 0
     shared: int = 0
     present: int = 0
+    erased: int = 0
     quarantined: list[tuple[Source, ReadError]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
     missing: int = 0
@@ -103,7 +106,7 @@ def index(
         if not path.exists():  # said before an archive is made for nothing
             raise UsageError(f"{path}: no such file or folder")
     tables = [read_table(Path(p)) for p in labels]
-    with writer_lock(home), Archive.open(home, create=True) as archive:
+    with Archive.open(home, create=True) as archive, archive.writing():
         run = _Run(archive, options or Options(), add_spec=add_spec, tables=tables, progress=progress or Silent())
         return run.over(given)
 
@@ -217,6 +220,7 @@ class _Run:
         loader = Loader(self.archive, stored, joined)
         todo = [s for s in sources if not loader.is_present(s)]
         self.tally.present += len(sources) - len(todo)
+        todo = self._not_erased(todo)
         with self.progress.embedding(len(todo)) as bar:
             for source, loaded in read_ahead(loader.load, todo):
                 try:
@@ -225,7 +229,15 @@ class _Run:
                     self._commit(loaded, encoder, stored, bar.slices)
                 except ReadError as error:
                     self._quarantine(source, error)
+                except ErasedError:
+                    self.tally.erased += 1
                 bar.volume_done(source.name)
+
+    def _not_erased(self, sources: list[Source]) -> list[Source]:
+        keys = [self.archive.key.digest("source", source.uri) for source in sources]
+        erased = self.catalog.erased(keys)
+        self.tally.erased += sum(key in erased for key in keys)
+        return [source for source, key in zip(sources, keys, strict=True) if key not in erased]
 
     def _commit(
         self, loaded: Loaded, encoder: Encoder, stored: StoredSpec, on_slices: Callable[[int, int], None]
@@ -236,6 +248,9 @@ class _Run:
             self.tally.present += 1
             return
         self.tally.has_read = True
+        # Said before a minute of work; the commit looks again, within its transaction.
+        about = new_volume(loaded, self.archive.key, stored, None)
+        self.catalog.refuse_erased(about.content_key, about.patient_key, about.subject_key)
         shared = self.catalog.vector_for(loaded.content_key, stored.id) is not None
         embedding = None if shared else embed(loaded.scan.volume, encoder, stored.spec, progress=on_slices)
         self.catalog.commit_volume(new_volume(loaded, self.archive.key, stored, embedding))
@@ -247,6 +262,8 @@ class _Run:
 
     def _quarantine(self, source: Source, error: ReadError) -> None:
         key = self.archive.key
+        if not self._not_erased([source]):
+            return
         self.catalog.quarantine(
             key.digest("source", source.uri),
             locator=source.uri,
@@ -264,6 +281,7 @@ class _Run:
             added=self.tally.added,
             shared=self.tally.shared,
             present=self.tally.present,
+            erased=self.tally.erased,
             quarantined=tuple(self.tally.quarantined),
             skipped=dict(self.tally.skipped),
             unmatched={str(t.path): len(t.unmatched) for t in tables},

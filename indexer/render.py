@@ -25,6 +25,7 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
         "added": done.added,
         "shared": done.shared,
         "present": done.present,
+        "erased": done.erased,
         "quarantined": [
             {"source": source.uri, "code": error.code, "reason": error.message} for source, error in done.quarantined
         ],
@@ -65,7 +66,8 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
     if done.interrupted:
         say("Stopped early; run the command again to go on")
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
-    say(f"{done.added} added{shared}, {done.present} already there, {len(done.quarantined)} quarantined")
+    erased = f", {done.erased} left out because they were erased from this archive" if done.erased else ""
+    say(f"{done.added} added{shared}, {done.present} already there, {len(done.quarantined)} quarantined{erased}")
     say(f"{home}: {done.volumes} volumes searchable, index version {done.version}")
     if done.quarantined:
         say(f"Why each was quarantined: raptor status --home {home}")

@@ -6,8 +6,6 @@ with Archive.open("raptor-archive") as archive:
 """
 
 import dataclasses
-import getpass
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from jaxtyping import Float
 
-from raptor_search.catalog import Catalog, StoredMap, StoredSpec
+from raptor_search.backups import restore
+from raptor_search.catalog import Catalog, IndexVersion, StoredMap, StoredSpec
 from raptor_search.catalog import upgrade as upgrade_catalog
 from raptor_search.catalog.database import database_url
 from raptor_search.catalog.schema import absent_message, current_state
@@ -23,11 +22,12 @@ from raptor_search.encoder_cache import EncoderCache
 from raptor_search.errors import CatalogError, QueryError
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
-from raptor_search.index_files import IndexCache
+from raptor_search.index_files import IndexCache, index_files
 from raptor_search.keys import ArchiveKey
 from raptor_search.publishing import publish, sketch_all
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
+from raptor_search.upkeep import Step, Upkeep, account, silent
 from raptor_search.volume import Volume
 
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
@@ -59,7 +59,7 @@ class Question:
     volume_id: int | None = None
 
 
-class Archive:
+class Archive(Upkeep):
     """One archive: its catalog, its key, its indexes and, once a scan is to be embedded, its encoder.
 
     Threads may share it. Close it, or use it in a `with` statement.
@@ -111,6 +111,32 @@ class Archive:
         key = ArchiveKey.load(create=is_absent, home=home)
         catalog = Catalog.open(home, key, url=url, mode="write" if create else "read")
         return cls(home, key, catalog, device=device)
+
+    @classmethod
+    def restore(
+        cls, file: Path | str, home: Path | str, *, url: str | None = None, progress: Step | None = None
+    ) -> "Archive":
+        """Make a new archive of a backup, all or nothing, and open it; its key must be at hand.
+
+        Args:
+            file: from `backup`.
+            home: a folder that is empty or not there.
+            url: of an empty database, which may be another kind than the one that was backed up; None as in `open`.
+            progress: hears what is done.
+
+        Raises:
+            UsageError: the folder or the database is not empty, or the file cannot be read.
+            KeyMismatchError: the backup is of an archive with another key.
+            CatalogError: the file is no backup, damaged, or made by a newer program.
+        """
+        home = Path(home).expanduser()
+        restore(Path(file).expanduser(), home, ArchiveKey.load(create=False, home=home), url, progress or silent)
+        archive = cls.open(home, url=url)
+        for stored in archive.catalog.specs():
+            version = archive.catalog.current_index(stored.id)
+            if version and version.file not in index_files(home, stored.fingerprint):
+                publish(archive.catalog, home, stored)  # the backup held no sound file of it
+        return archive
 
     def close(self) -> None:
         """Give back the database's connections."""
@@ -269,7 +295,7 @@ class Archive:
         what = "a file" if question.volume_id is None else f"volume {question.volume_id}"
         manner = "filtered" if where else "unfiltered"
         fingerprint = question.stored.fingerprint[:SHOWN_DIGITS]
-        self.catalog.audit(author or _account(), "search", f"{what}, k {k}, {manner}, spec {fingerprint}")
+        self.catalog.audit(author or account(), "search", f"{what}, k {k}, {manner}, spec {fingerprint}")
         return dataclasses.replace(result, notes=(*result.notes, *notes))
 
     def explain(self, result: SearchResult, hit: Hit) -> Shares:
@@ -316,13 +342,39 @@ class Archive:
         self._encoders.put(stored, encoder, weights)
 
     def publish(self, spec: str | None = None) -> int | None:
-        """Bring the index of a spec up to date; returns the version that serves. Hold `writer_lock` meanwhile.
+        """Bring the index of a spec up to date; returns the version that serves.
 
         Raises:
             IndexFileError: the file could not be written; the version before still serves.
+            LockedError: another process writes to the archive.
         """
         version = publish(self.catalog, self.home, self.spec(spec))
         return version.id if version else None
+
+    def rebuild(
+        self, *, spec: str | None = None, factory: str | None = None, progress: Step | None = None
+    ) -> list[IndexVersion]:
+        """Make the indexes anew from the vectors, with means of what is there now: scores may move.
+
+        Args:
+            spec: fingerprint, or its start, of one spec; None means all.
+            factory: FAISS factory string; None chooses by size.
+            progress: hears what is done.
+
+        Raises:
+            QueryError: no such spec.
+            IndexFileError: a file could not be written; the version before still serves.
+            LockedError: another process writes to the archive.
+        """
+        hear = progress or silent
+        with self.writing(hear):
+            chosen = self.catalog.specs() if spec is None else [self.spec(spec)]
+            built = []
+            for done, stored in enumerate(chosen):
+                hear("Training", done, len(chosen))
+                built.append(publish(self.catalog, self.home, stored, factory=factory, retrain=True))
+            hear("Training", len(chosen), len(chosen))
+        return [version for version in built if version is not None]
 
     def status(self) -> ArchiveStatus:
         """What the archive holds, whether its indexes are sound, and what is quarantined."""
@@ -360,10 +412,3 @@ class Archive:
             if self.catalog.ids(spec_id, None, key).size == self.catalog.count(spec_id):
                 notes.append("no scan of the archive is of the patient to be left out")
         return keys, notes
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return f"uid {os.getuid()}"

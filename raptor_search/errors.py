@@ -5,6 +5,7 @@
     |-- SpecError             an embedding recipe that cannot be, or differs        code "spec"
     |-- WeightsError          weights missing, truncated, or of another model       code "weights"
     |-- ReadError             one file or series that cannot be read: quarantined   code of READ_CODES
+    |-- ErasedError           a scan that was erased and may not come back          code "erased"
     |-- KeyMismatchError      the key is not the one the archive was made with      code "key"
     |-- CatalogError          the database is missing, older, newer or unreachable  code "catalog"
     |   `-- LockedError       another process writes to this archive                code "locked"
@@ -17,6 +18,7 @@ A message is one line: what, got, expected, and the command that mends it.
 __all__ = [
     "READ_CODES",
     "CatalogError",
+    "ErasedError",
     "IndexFileError",
     "KeyMismatchError",
     "LockedError",
@@ -94,6 +96,12 @@ class ReadError(RaptorError):
         if code not in READ_CODES:
             raise ValueError(f"unknown read code {code!r}")
         self.code = code
+
+
+class ErasedError(RaptorError):
+    """A scan that was erased from the archive: it is not indexed again, and leaves no row."""
+
+    code = "erased"
 
 
 class KeyMismatchError(RaptorError):

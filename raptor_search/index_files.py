@@ -15,7 +15,7 @@ from raptor_search.catalog import IndexVersion
 from raptor_search.errors import IndexFileError
 from raptor_search.index import SketchIndex, load
 
-__all__ = ["INDEX_FOLDER", "IndexCache", "read_index", "remove_others", "write_index"]
+__all__ = ["INDEX_FOLDER", "IndexCache", "index_files", "read_index", "remove", "write_index"]
 
 INDEX_FOLDER = "indexes"
 """The folder of index files within an archive's home; it may be deleted, `raptor index` makes it again."""
@@ -89,11 +89,16 @@ class IndexCache:
             return index
 
 
-def remove_others(home: Path, fingerprint: str, keep: Collection[str]) -> None:
-    """Delete the spec's index files but those to keep, and what a killed writer left behind."""
-    for path in sorted((home / INDEX_FOLDER).glob(f"{_prefix(fingerprint)}*.faiss*")):
-        if path.name not in keep:
-            path.unlink(missing_ok=True)
+def index_files(home: Path, fingerprint: str) -> list[str]:
+    """The names of a spec's index files, and of what a killed writer left behind, sorted."""
+    return sorted(path.name for path in (home / INDEX_FOLDER).glob(f"{_prefix(fingerprint)}*.faiss*"))
+
+
+def remove(home: Path, names: Collection[str], *, keep: Collection[str]) -> None:
+    """Delete index files by name, those to keep apart."""
+    for name in names:
+        if name not in keep:
+            (home / INDEX_FOLDER / name).unlink(missing_ok=True)
 
 
 def _prefix(fingerprint: str) -> str:

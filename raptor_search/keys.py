@@ -75,6 +75,13 @@ class ArchiveKey:
         data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         return hmac.digest(self._derive("digest"), kind.encode() + b"\0" + data, "sha256").hex()
 
+    def tombstone(self, digest: str) -> str:
+        """What stays of an erased digest: HMAC-SHA-256 under a key of its own, 64 hex digits.
+
+        It tells whether a digest was erased, and nothing else in an archive equals it.
+        """
+        return hmac.digest(self._derive("tombstone"), digest.encode(), "sha256").hex()
+
     def encrypt(self, text: str) -> bytes:
         """The text as a Fernet token; two calls give two tokens."""
         return self._fernet().encrypt(text.encode("utf-8", "surrogateescape"))

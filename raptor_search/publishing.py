@@ -15,7 +15,7 @@ from jaxtyping import Float, Float16, Float32, Float64
 from raptor_search.catalog import Catalog, Centring, Generation, Ids, IndexVersion, NewIndexVersion, StoredSpec
 from raptor_search.errors import IndexFileError
 from raptor_search.index import SketchIndex, build, default_factory
-from raptor_search.index_files import read_index, remove_others, write_index
+from raptor_search.index_files import index_files, read_index, remove, write_index
 from raptor_search.reference import reference_mean
 from raptor_search.scoring import centred
 from raptor_search.sketch import SKETCH_LENGTH, sketch
@@ -48,8 +48,9 @@ def publish(
     *,
     factory: str | None = None,
     exact_limit: int = EXACT_LIMIT,
+    retrain: bool = False,
 ) -> IndexVersion | None:
-    """Bring a spec's index up to date and make it the one that serves. Hold `writer_lock` meanwhile.
+    """Bring a spec's index up to date and make it the one that serves.
 
     Args:
         catalog: of the archive.
@@ -57,28 +58,31 @@ def publish(
         stored: the spec.
         factory: FAISS factory string to build anew with; None chooses by size, and builds anew only where it is due.
         exact_limit: volumes up to which no settings are measured, because all are scored exactly.
+        retrain: make the mean and the index anew from the volumes that are there, whatever serves now.
 
     Returns:
         The version that serves; None where nothing is embedded under the spec.
 
     Raises:
         IndexFileError: the file could not be written; the version before still serves.
+        LockedError: another process is the writer.
     """
-    high_water = catalog.embedding_high_water(stored.id)
-    ids = catalog.ids(stored.id)
-    if not ids.size:
-        return None
-    run = _Publication(catalog, home, stored, exact_limit)
-    current = catalog.current_index(stored.id)
-    generation = run.lasting_generation(current, ids.size)
-    index = run.readable(current) if current and generation and not factory else None
-    if current and generation and index and np.isin(index.ids, ids).all():
-        if index.ids.size == ids.size:
-            return current
-        draft = run.extend(current, generation, index, np.setdiff1d(ids, index.ids))
-    else:
-        draft = run.train(generation, ids, factory)
-    return run.serve(draft, high_water)
+    with catalog.writing():
+        high_water = catalog.embedding_high_water(stored.id)
+        ids = catalog.ids(stored.id)
+        if not ids.size:
+            return None
+        run = _Publication(catalog, home, stored, exact_limit)
+        current = None if retrain else catalog.current_index(stored.id)
+        generation = run.lasting_generation(current, ids.size)
+        index = run.readable(current) if current and generation and not factory else None
+        if current and generation and index and np.isin(index.ids, ids).all():
+            if index.ids.size == ids.size:
+                return current
+            draft = run.extend(current, generation, index, np.setdiff1d(ids, index.ids))
+        else:
+            draft = run.train(generation, ids, factory)
+        return run.serve(draft, high_water)
 
 
 def initial_mean(spec: EmbeddingSpec) -> tuple[Centring, Mean]:
@@ -167,10 +171,15 @@ class _Publication:
                 measured_recall=tuning.recall,
             )
         )
-        # A search that has just read the row of the version before may still be about to open its file.
-        served = self.catalog.index_versions(self.stored.id)[:2]
-        remove_others(self.home, self.stored.fingerprint, keep=[v.file for v in served])
+        self.tidy()
         return version
+
+    def tidy(self) -> None:
+        """Delete what nobody reads any more: all but the last two files, and what killed writers left."""
+        # Listed before the lease is looked at: a file that a later writer makes is none of these.
+        there = index_files(self.home, self.stored.fingerprint)
+        # A search that has just read the row of the version before may still be about to open its file.
+        remove(self.home, there, keep=self.catalog.latest_files(self.stored.id, 2))
 
     def _measure(self, index: SketchIndex, mean: Mean) -> Tuning:
         asking, vectors = self.catalog.found_vectors(index.ids[draw_held_out(index.ids.size)], self.stored.id)

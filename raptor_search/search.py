@@ -202,17 +202,17 @@ class _Serving:
 
 
 def _serving(catalog: Catalog, indexes: IndexCache, stored: StoredSpec) -> _Serving:
-    version = catalog.current_index(stored.id)
-    if version is None:
+    serving_now = catalog.serving(stored.id)
+    if serving_now is None:
         note = "no index is published yet, every scan was scored: run `raptor index` again"
         return _Serving(None, None, *initial_mean(stored.spec), (note,))
-    generation = catalog.generation(version.generation_id)
+    version, generation = serving_now
     serving = _Serving(version, None, generation.centring, generation.mean)
     try:
         return replace(serving, index=indexes.get(version))
     except IndexFileError as error:
         later = catalog.current_index(stored.id)
-        if later and later.id != version.id:  # published, and the older file removed, since the row was read
+        if later is None or later.id != version.id:  # published, and the older file removed, since the row was read
             return _serving(catalog, indexes, stored)
         return replace(serving, notes=(f"{error.message}: every scan was scored; run `raptor index` to mend it",))
 

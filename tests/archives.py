@@ -48,8 +48,14 @@ class DrawnArchive:
         shutil.copytree(self.home, home)
         return opened_archive(home)
 
-    def add(self, drawn_vectors: Float16[np.ndarray, "n length"], start: int = 0, **fixed: str) -> Drawn:
-        """Commit vectors with metadata that follow from their number, counted from `start`."""
+    def add(self, drawn_vectors: Float16[np.ndarray, "n length"], start: int = 0, **fixed: str | bytes) -> Drawn:
+        """Commit vectors with metadata that follow from their number, counted from `start`.
+
+        Args:
+            drawn_vectors: one a volume.
+            start: number of the first.
+            fixed: of all, `content` of their bytes; `preview` and the label `remark` have "%d" for the number.
+        """
         numbers = range(start, start + len(drawn_vectors))
         drawn = Drawn(
             ids=np.empty(len(drawn_vectors), np.int64),
@@ -62,7 +68,15 @@ class DrawnArchive:
             drawn.ids[row] = self.catalog.commit_volume(self._new(drawn, row, number, **fixed))
         return drawn
 
-    def _new(self, drawn: Drawn, row: int, number: int, content: str | None = None) -> NewVolume:
+    def _new(
+        self,
+        drawn: Drawn,
+        row: int,
+        number: int,
+        content: str | None = None,
+        preview: bytes | None = None,
+        remark: str | None = None,
+    ) -> NewVolume:
         key, patient = self.catalog.key, drawn.patients[row]
         return NewVolume(
             source_key=key.digest("source", f"/scans/{number}.nii.gz"),
@@ -78,7 +92,8 @@ class DrawnArchive:
             spec_id=self.stored.id,
             vector=drawn.vectors[row],
             intensity_rule="percentile",
-            labels={"parity": "odd" if number % 2 else "even"},
+            labels={"parity": "odd" if number % 2 else "even"} | ({"remark": remark % number} if remark else {}),
+            preview=preview % number if preview else None,
             patient_key=key.digest("patient", patient) if patient else None,
             modality=drawn.modalities[row],
             age=drawn.ages[row],

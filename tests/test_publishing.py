@@ -161,7 +161,7 @@ if point == "before the rename":
 elif point == "before the row":
     archive.catalog.publish_index = kill
 else:
-    publishing.remove_others = kill
+    publishing.remove = kill
 archive.publish()
 """
 

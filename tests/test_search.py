@@ -264,14 +264,14 @@ def test_a_small_archive_without_a_reference_says_that_scores_are_not_centred(tm
 
 def test_a_file_that_went_with_a_newer_version_is_no_damage(changed, monkeypatch):
     archive, drawn = changed
-    stale = archive.catalog.current_index(archive.stored.id)
+    stale = archive.catalog.serving(archive.stored.id)
     for factory in ("Flat", "IVF4,SQ8"):
         archive.publish(factory)
-    assert not (archive.home / "indexes" / stale.file).exists()
-    rows, really = iter([stale]), archive.catalog.current_index
-    monkeypatch.setattr(archive.catalog, "current_index", lambda spec_id: next(rows, None) or really(spec_id))
+    assert not (archive.home / "indexes" / stale[0].file).exists()
+    rows, really = iter([stale]), archive.catalog.serving
+    monkeypatch.setattr(archive.catalog, "serving", lambda spec_id: next(rows, None) or really(spec_id))
     result = archive.search(drawn.vectors[0])
-    assert result.index_version == really(archive.stored.id).id
+    assert result.index_version == archive.catalog.current_index(archive.stored.id).id
     assert not any("damaged" in note or "cannot be read" in note for note in result.notes)
 
 

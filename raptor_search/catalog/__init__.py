@@ -3,6 +3,7 @@
 `Catalog.open` gives one object; what goes in and comes out are the frozen records of `records`.
 """
 
+from raptor_search.catalog.erasing import ErasedRows
 from raptor_search.catalog.labels import as_number
 from raptor_search.catalog.locks import writer_lock
 from raptor_search.catalog.opening import Catalog
@@ -19,6 +20,7 @@ from raptor_search.catalog.records import (
     LabelRecord,
     NewIndexVersion,
     NewVolume,
+    Problem,
     QuarantineRecord,
     StoredMap,
     StoredSpec,
@@ -35,6 +37,7 @@ __all__ = [
     "Catalog",
     "Centring",
     "ColumnType",
+    "ErasedRows",
     "Generation",
     "Ids",
     "IndexVersion",
@@ -43,6 +46,7 @@ __all__ = [
     "LabelRecord",
     "NewIndexVersion",
     "NewVolume",
+    "Problem",
     "QuarantineRecord",
     "StoredMap",
     "StoredSpec",

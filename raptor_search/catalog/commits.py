@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from raptor_search.catalog.erasing import keys_of, refuse_erased, was_erased
 from raptor_search.catalog.labels import give_labels, storable
 from raptor_search.catalog.records import NewVolume, QuarantineRecord, StoredSpec
+from raptor_search.catalog.removing import delete_volumes, end_quarantine
 from raptor_search.catalog.tables import (
     AuditRow,
     EmbeddingRow,
@@ -48,6 +50,8 @@ class CommitQueries(VectorQueries):
         A quarantine of the source ends.
 
         Raises:
+            ErasedError: the scan, or its patient, was erased.
+            LockedError: another process is the writer.
             SpecError: the vector has not the length of the spec.
             ReadError: "not-finite" where the vector is.
             CatalogError: the vector is to be shared and is not there, or the database failed.
@@ -56,7 +60,8 @@ class CommitQueries(VectorQueries):
         stored = self._spec_of(new.spec_id)
         data = None if new.vector is None else encode(new.vector, stored.spec)
         locator = self.key.encrypt(new.locator)
-        with self._database.write() as session:
+        with self._committing() as session:
+            refuse_erased(session, self.key, *keys_of(new))
             old = session.scalar(select(VolumeRow).where(VolumeRow.source_key == new.source_key))
             same = old is not None and old.content_key == new.content_key
             row = old if old is not None and same else VolumeRow(source_key=new.source_key, added_at=time.time())
@@ -91,7 +96,7 @@ class CommitQueries(VectorQueries):
         """
         stored = self._spec_of(spec_id)
         data = None if vector is None else encode(vector, stored.spec)
-        with self._database.write() as session:
+        with self._committing() as session:
             row = session.get(VolumeRow, volume_id)
             if row is None:
                 raise UsageError(f"no volume {volume_id} in the archive: it was replaced; run `raptor index` again")
@@ -99,11 +104,13 @@ class CommitQueries(VectorQueries):
 
     def touch(self, volume_id: int, size: int, mtime_ns: int) -> None:
         """Note the new size and time of a source whose bytes are still the same."""
-        with self._database.write() as session:
+        with self._committing() as session:
             session.execute(update(VolumeRow).where(VolumeRow.id == volume_id).values(size=size, mtime_ns=mtime_ns))
 
     def quarantine(self, source_key: str, *, locator: str, size: int, mtime_ns: int, code: str, reason: str) -> None:
         """Note that a source could not be read, and count the attempt; a volume it once gave stays.
+
+        A source that was erased leaves no row.
 
         Args:
             source_key: keyed hash of the source.
@@ -114,7 +121,9 @@ class CommitQueries(VectorQueries):
             reason: one sentence without paths or tag values.
         """
         now = time.time()
-        with self._database.write() as session:
+        with self._committing() as session:
+            if was_erased(session, self.key, source_key):
+                return
             row = session.scalar(select(QuarantineRow).where(QuarantineRow.source_key == source_key))
             if row is None:
                 row = QuarantineRow(source_key=source_key, attempts=0, first_at=now)
@@ -145,9 +154,8 @@ class CommitQueries(VectorQueries):
 
     def release(self, source_keys: Sequence[str]) -> None:
         """End the quarantine of sources, such as files that are no longer there."""
-        with self._database.write() as session:
-            for source_key in source_keys:
-                session.execute(delete(QuarantineRow).where(QuarantineRow.source_key == source_key))
+        with self._committing() as session:
+            end_quarantine(session, source_keys)
 
 
 def _fill(row: VolumeRow, new: NewVolume, locator: bytes) -> None:
@@ -207,8 +215,4 @@ def _replace(session: Session, old: VolumeRow, row: VolumeRow) -> None:
             detail = f"volume {old.id} became {row.id}, another series: {decision.origin} {decision.name} was dropped"
             session.add(AuditRow(at=time.time(), author="raptor", action="label dropped", detail=detail))
     session.flush()
-    content_key = old.content_key
-    # The database deletes what hangs on the volume; a vector goes once nobody shares it.
-    session.execute(delete(VolumeRow).where(VolumeRow.id == old.id))
-    shared = exists().where(EmbeddingRow.vector_id == VectorRow.id)
-    session.execute(delete(VectorRow).where(VectorRow.content_key == content_key, ~shared))
+    delete_volumes(session, [old.id])

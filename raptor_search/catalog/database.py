@@ -147,8 +147,9 @@ def translated(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
-        lines = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
         hint = next((hint for sign, hint in _HINTS.items() if sign in lines[0]), "see that the database can be reached")
         raise CatalogError(f"the catalog {name} failed: {lines[0]}; {hint}") from error
     except PoolTimeoutError as error:
@@ -187,6 +188,31 @@ class Database:
         """One transaction that holds the write lock from its beginning, and commits all or nothing."""
         with translated(self.name), Session(self._write_engine) as session, session.begin():
             yield session
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with its file, one line each; a PostgreSQL server sees to its own files."""
+        if not self.is_sqlite:
+            return []
+        with self.read() as session:
+            lines = session.connection().exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [line for line in map(str, lines) if line != "ok"]
+
+    def compact(self, tables: Sequence[str]) -> None:
+        """Write the tables anew, without the space that deleted rows left, and empty the journal.
+
+        Needs room for a second copy, and readers wait meanwhile.
+        """
+        if self.is_sqlite:
+            connection = self.engine.raw_connection()
+            try:
+                for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    connection.driver_connection.execute(statement)  # type: ignore[union-attr]
+            finally:
+                connection.close()
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connected:
+            for table in tables:
+                connected.exec_driver_sql(f"VACUUM (FULL) {table}")
 
     def close(self) -> None:
         """Give back every connection."""

@@ -49,7 +49,9 @@ def make_private(file: Path) -> None:
 
 @contextmanager
 def writer_lock(home: Path) -> Iterator[None]:
-    """Be the only process that fills or upgrades this archive; `home` is made where it is absent.
+    """Be the only process that makes or upgrades this home; `home` is made where it is absent.
+
+    Who may write volumes is said by a lease in the database (`Catalog.writing`), which a new home has not yet.
 
     Raises:
         LockedError: another process holds the lock; the message names it.

@@ -7,9 +7,12 @@ from typing import Literal, Self
 
 from sqlalchemy import Connection, insert, select
 
+from raptor_search.catalog.checking import CheckQueries
 from raptor_search.catalog.commits import CommitQueries
+from raptor_search.catalog.copying import CopyQueries
 from raptor_search.catalog.database import Database, database_url
 from raptor_search.catalog.locks import make_home
+from raptor_search.catalog.removing import RemovalQueries
 from raptor_search.catalog.schema import absent_message, current_state, migrate, newer_message, older_message
 from raptor_search.catalog.tables import SettingRow
 from raptor_search.catalog.versions import VersionQueries
@@ -23,7 +26,7 @@ KEY_CHECK = "key_check"
 """The setting that holds the check value of the archive's key."""
 
 
-class Catalog(CommitQueries, VolumeQueries, VersionQueries):
+class Catalog(CommitQueries, VolumeQueries, VersionQueries, RemovalQueries, CheckQueries, CopyQueries):
     """Everything that an archive knows, as frozen records and arrays.
 
     Every method is one short transaction, so that threads may share a catalog. Open it with `open`.

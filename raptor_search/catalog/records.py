@@ -7,7 +7,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,6 +29,7 @@ __all__ = [
     "LabelRecord",
     "NewIndexVersion",
     "NewVolume",
+    "Problem",
     "QuarantineRecord",
     "StoredMap",
     "StoredSpec",
@@ -384,3 +385,15 @@ class AuditRecord:
     author: str
     action: str
     detail: str
+
+
+class Problem(NamedTuple):
+    """Something that is wrong with an archive.
+
+    Attributes:
+        kind: database, reference, spec, volume, vector, mean, index, map or erasure.
+        message: what, and where, in one sentence without raw identifiers.
+    """
+
+    kind: str
+    message: str

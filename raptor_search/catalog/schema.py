@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -15,10 +15,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, inspect
 
 from raptor_search.catalog.database import WRITE, database_url, make_engine, shown, translated
+from raptor_search.catalog.leases import refuse_while_written
 from raptor_search.catalog.locks import file_lock, make_private, writer_lock
 from raptor_search.errors import CatalogError
 
 __all__ = [
+    "BACKUP_FOLDER",
     "State",
     "absent_message",
     "current_state",
@@ -32,6 +34,9 @@ __all__ = [
 State = Literal["absent", "older", "current", "newer"]
 
 MIGRATIONS = Path(__file__).absolute().parents[2] / "migrations"
+
+BACKUP_FOLDER = "backups"
+"""The folder, within an archive's home, of the copies made before an upgrade."""
 
 SCHEMA_LOCK_SECONDS = 600.0
 """How long a process waits while another creates or upgrades the database."""
@@ -72,19 +77,23 @@ def migrate(home: Path, url: URL, *, revision: str = "head", then: Callable[[Con
 
     Raises:
         CatalogError: it was made by a newer program, cannot be reached, or could not be copied.
-        LockedError: another process has been at it for `SCHEMA_LOCK_SECONDS`.
+        LockedError: another process has been at it for `SCHEMA_LOCK_SECONDS`, or writes to the archive.
     """
-    with _schema_lock(url):
+    with _schema_lock(url), ExitStack() as older:
         state = current_state(url)
         if state == "newer":
             raise CatalogError(newer_message(url))
+        if state == "older":
+            older.enter_context(writer_lock(home))  # what writers of the first versions held
         if state == "older" and url.get_backend_name() == "sqlite":
-            _back_up(Path(str(url.database)), home / "backups")
+            _back_up(Path(str(url.database)), home / BACKUP_FOLDER)
         if state == "absent" and url.get_backend_name() == "sqlite":
             with suppress(OSError):  # where it cannot be made, SQLite says so in the next line
                 make_private(Path(str(url.database)))
         with _connected(url, write=True) as connection:
             # PostgreSQL has no lock file: whoever waited for the transaction finds the work done.
+            if inspect(connection).has_table("writer"):
+                refuse_while_written(connection)
             command.upgrade(migration_config(connection), revision)
             if then is not None:
                 then(connection)
@@ -105,8 +114,7 @@ def upgrade(home: Path, url: str | None = None) -> bool:
         raise CatalogError(newer_message(place))
     if state == "current":
         return False
-    with writer_lock(home):
-        migrate(home, place)
+    migrate(home, place)
     return True
 
 

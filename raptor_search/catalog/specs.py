@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import select
 
-from raptor_search.catalog.database import Queries
+from raptor_search.catalog.leases import WriterQueries
 from raptor_search.catalog.records import AuditRecord, StoredSpec
 from raptor_search.catalog.tables import AuditRow, SettingRow, SpecRow
 from raptor_search.errors import CatalogError
@@ -15,12 +15,12 @@ from raptor_search.specs import EmbeddingSpec
 __all__ = ["ArchiveQueries"]
 
 
-class ArchiveQueries(Queries):
+class ArchiveQueries(WriterQueries):
     """What is said of the archive as a whole."""
 
     def add_spec(self, spec: EmbeddingSpec, provenance: Mapping[str, str]) -> StoredSpec:
         """Store a spec, or find the one that is there; an archive's first is its default."""
-        with self._database.write() as session:
+        with self._committing() as session:
             row = session.scalar(select(SpecRow).where(SpecRow.fingerprint == spec.fingerprint))
             if row is None:
                 row = SpecRow(

@@ -20,8 +20,10 @@ __all__ = [
     "QuarantineRow",
     "SettingRow",
     "SpecRow",
+    "TombstoneRow",
     "VectorRow",
     "VolumeRow",
+    "WriterRow",
 ]
 
 
@@ -266,3 +268,28 @@ class AuditRow(Base):
     author: Mapped[str]
     action: Mapped[str]
     detail: Mapped[str]
+
+
+class WriterRow(Base):
+    """Who may write volumes and indexes now: one row, whose epoch grows with every holder.
+
+    Without `pid` nobody holds it; after `expires_at` another may take it, and its old holder can commit no more.
+    """
+
+    __tablename__ = "writer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    pid: Mapped[int | None]
+    host: Mapped[str | None]
+    since: Mapped[float | None]
+    expires_at: Mapped[float | None]
+
+
+class TombstoneRow(Base):
+    """Something that was erased and must not come back: a keyed hash (`ArchiveKey.tombstone`) that no other row has."""
+
+    __tablename__ = "tombstone"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    erased_at: Mapped[float]

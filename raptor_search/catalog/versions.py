@@ -9,8 +9,15 @@ import numpy as np
 from jaxtyping import Float
 from sqlalchemy import delete, select, update
 
-from raptor_search.catalog.database import Queries
-from raptor_search.catalog.records import Centring, Generation, Ids, IndexVersion, NewIndexVersion, StoredMap
+from raptor_search.catalog.leases import WriterQueries
+from raptor_search.catalog.records import (
+    Centring,
+    Generation,
+    Ids,
+    IndexVersion,
+    NewIndexVersion,
+    StoredMap,
+)
 from raptor_search.catalog.tables import CohortMapRow, GenerationRow, IndexVersionRow
 from raptor_search.errors import CatalogError
 
@@ -22,14 +29,14 @@ _VERSION = [field.name for field in dataclasses.fields(NewIndexVersion)]
 """What row and record have in common."""
 
 
-class VersionQueries(Queries):
+class VersionQueries(WriterQueries):
     """The caches of an archive and the means they were made with."""
 
     def add_generation(
         self, spec_id: int, *, centring: Centring, mean: Float[np.ndarray, " length"], volumes: int
     ) -> Generation:
         """Store a mean (float32; empty where `centring` is "none") and the number of volumes it is of."""
-        with self._database.write() as session:
+        with self._committing() as session:
             row = GenerationRow(
                 spec_id=spec_id,
                 centring=centring,
@@ -62,7 +69,7 @@ class VersionQueries(Queries):
 
     def publish_index(self, version: NewIndexVersion) -> IndexVersion:
         """Make an index version the current one of its spec, in one transaction. Its file must be there already."""
-        with self._database.write() as session:
+        with self._committing() as session:
             session.execute(
                 update(IndexVersionRow).where(IndexVersionRow.spec_id == version.spec_id).values(is_current=False)
             )
@@ -82,6 +89,27 @@ class VersionQueries(Queries):
         query = select(IndexVersionRow).where(IndexVersionRow.spec_id == spec_id).order_by(IndexVersionRow.id.desc())
         with self._database.read() as session:
             return [_version(row) for row in session.scalars(query)]
+
+    def serving(self, spec_id: int) -> tuple[IndexVersion, Generation] | None:
+        """The current index version of a spec and its mean, of one moment; None where none was published."""
+        query = (
+            select(IndexVersionRow, GenerationRow)
+            .join(GenerationRow, GenerationRow.id == IndexVersionRow.generation_id)
+            .where(IndexVersionRow.spec_id == spec_id, IndexVersionRow.is_current)
+        )
+        with self._database.read() as session:
+            row = session.execute(query).first()
+            return None if row is None else (_version(row[0]), _generation(row[1]))
+
+    def latest_files(self, spec_id: int, count: int) -> list[str]:
+        """The files of a spec's latest index versions, for the writer who is to delete the others.
+
+        Raises:
+            LockedError: another process is the writer.
+        """
+        query = select(IndexVersionRow.file).where(IndexVersionRow.spec_id == spec_id)
+        with self._committing() as session:
+            return list(session.scalars(query.order_by(IndexVersionRow.id.desc()).limit(count)))
 
     def save_map(
         self,

@@ -1,0 +1,109 @@
+"""Which volumes of an archive a user means: by where they came from, by patient, or by a filter."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raptor_search.catalog import Catalog, Ids
+from raptor_search.errors import UsageError
+from raptor_search.filters import parse_where
+
+__all__ = ["Selection", "select"]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What was meant.
+
+    Attributes:
+        ids: of the volumes, sorted.
+        source_keys: of the quarantined sources among them: those are no volumes.
+        patient_keys: of the patient, where one was named.
+    """
+
+    ids: Ids
+    source_keys: frozenset[str]
+    patient_keys: frozenset[str]
+
+
+def select(
+    catalog: Catalog,
+    sources: Sequence[Path | str] = (),
+    *,
+    patient: str | None = None,
+    where: str | None = None,
+) -> Selection:
+    """The volumes that are meant by exactly one of three ways.
+
+    Args:
+        catalog: of the archive.
+        sources: files and folders as they were indexed, which need not be there any more; "FILE#MEMBER" means one
+            of the volumes that a file holds, a folder everything below it.
+        patient: the id as the files have it.
+        where: a filter, as a search takes it.
+
+    Raises:
+        UsageError: none or several of the ways, a source that the archive does not know, or a patient's name that
+            participants of several data sets have.
+        QueryError: a filter that cannot be.
+    """
+    ways = sum((bool(sources), patient is not None, where is not None))
+    if ways != 1:
+        raise UsageError("which scans? give sources, or --patient ID, or --where FILTER: exactly one of them")
+    if patient is not None:
+        return _of_patient(catalog, patient)
+    if where is not None:
+        condition = parse_where(where)
+        found = [catalog.ids(stored.id, condition) for stored in catalog.specs()]
+        ids = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        return Selection(ids, frozenset(), frozenset())
+    return _at(catalog, [_absolute(source) for source in sources])
+
+
+def _of_patient(catalog: Catalog, patient: str) -> Selection:
+    if not patient.strip():
+        raise UsageError("an empty patient id; give it as the files have it")
+    ids, keys = catalog.patient_ids(patient)
+    if len(keys) > 1:
+        raise UsageError(
+            f"{len(keys)} data sets have a participant of this name, and they need not be one person: "
+            "name the participant's folder instead"
+        )
+    return Selection(ids, frozenset(), keys | {catalog.key.digest("patient", patient.strip())})
+
+
+def _at(catalog: Catalog, places: Sequence[str]) -> Selection:
+    found, keys, met = set(), set(), set()
+    for volume_id, uri in catalog.located():
+        if place := _holding(uri, places):
+            found.add(volume_id)
+            met.add(place)
+    for record in catalog.quarantined():
+        if place := _holding(record.locator, places):
+            keys.add(record.source_key)
+            met.add(place)
+    unknown = [place for place in places if place not in met]
+    if unknown:
+        raise UsageError(f"the archive has no scan from {unknown[0]}: `raptor search` shows where scans came from")
+    return Selection(np.array(sorted(found), dtype=np.int64), frozenset(keys), frozenset())
+
+
+def _holding(uri: str, places: Collection[str]) -> str | None:
+    """The place that a source is at, below, or a member of."""
+    return next((place for place in places if _lies(uri, place)), None)
+
+
+def _lies(uri: str, place: str) -> bool:
+    if uri == place or uri.startswith(f"{place.rstrip(os.sep)}{os.sep}"):
+        return True
+    if not uri.startswith(f"{place}#") or os.path.exists(uri):  # "#" may be part of a file's name
+        return False
+    # Nor is a folder "study#1" that is gone a member of "study": only files hold members with folders in them.
+    return os.sep not in uri[len(place) :] or os.path.isfile(place)
+
+
+def _absolute(source: Path | str) -> str:
+    return os.path.abspath(os.path.expanduser(source))

@@ -1,0 +1,179 @@
+"""One writer at a time, across processes and hosts; a writer that was overtaken commits nothing."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text, update
+
+from raptor_search.catalog import Catalog, NewVolume, StoredSpec, leases
+from raptor_search.catalog.tables import WriterRow
+from raptor_search.errors import LockedError
+from raptor_search.keys import ArchiveKey
+
+NewVolumeOf = Callable[..., NewVolume]
+
+HOLD = """
+import sys, pathlib
+from raptor_search.catalog import Catalog
+from raptor_search.keys import ArchiveKey
+key = ArchiveKey(pathlib.Path("/keys/archive.key"), bytes(range(32)))
+with Catalog.open(pathlib.Path(sys.argv[1]), key) as catalog:
+    with catalog.writing():
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def second(catalog: Catalog, key: ArchiveKey):  # type: ignore[no-untyped-def]
+    """The same archive, opened as another process would."""
+    with Catalog.open(catalog.home, key) as opened:
+        yield opened
+
+
+def pass_time(catalog: Catalog, host: str | None = None) -> None:
+    """Let the lease run out, as it does for a holder that is paused."""
+    values = {"expires_at": time.time() - 1} | ({"host": host} if host else {})
+    with catalog._database.write() as session:
+        session.execute(update(WriterRow).values(values))
+
+
+def test_a_second_writer_is_refused_and_told_who_the_first_is(catalog: Catalog, second: Catalog) -> None:
+    with catalog.writing(), pytest.raises(LockedError) as caught, second.writing():
+        pass
+    assert f"pid {os.getpid()} on {socket.gethostname()} since 2" in caught.value.message
+    assert "let it end first" in caught.value.message
+    with second.writing():
+        pass
+
+
+def test_every_holder_has_an_epoch_of_its_own_and_blocks_may_nest(catalog: Catalog, second: Catalog) -> None:
+    with catalog.writing() as first, catalog.writing() as inner:
+        assert inner == first
+    with second.writing() as later:
+        assert later == first + 1
+
+
+def test_threads_of_one_writer_share_its_lease(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, second: Catalog
+) -> None:
+    def work(number: int) -> None:
+        with catalog.writing():
+            catalog.commit_volume(new_volume(f"{number}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(12)))
+    assert second.count() == 12
+    with second.writing():
+        pass
+
+
+def test_a_writer_that_was_overtaken_can_commit_nothing(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, second: Catalog
+) -> None:
+    with catalog.writing():
+        catalog.commit_volume(new_volume("a"))
+        pass_time(catalog)
+        with second.writing():
+            second.commit_volume(new_volume("b"))
+            attempts: list[Callable[[], object]] = [
+                lambda: catalog.commit_volume(new_volume("c")),
+                lambda: catalog.add_embedding(1, stored.id, new_volume("a").vector, "hu"),
+                lambda: catalog.touch(1, 1, 1),
+                lambda: catalog.quarantine(
+                    new_volume("c").source_key, locator="c", size=1, mtime_ns=1, code="unreadable", reason="r"
+                ),
+                lambda: catalog.release([]),
+                lambda: catalog.add_generation(stored.id, centring="none", mean=np.zeros(0), volumes=1),
+            ]
+            for attempt in attempts:
+                with pytest.raises(LockedError, match=f"taken over by pid {os.getpid()} on .* run the command again"):
+                    attempt()
+        with pytest.raises(LockedError, match="taken over: nothing was written"):
+            catalog.commit_volume(new_volume("c"))
+    assert second.count() == 2
+    with second.writing():  # the one that was overtaken did not give back what it no longer held
+        pass
+
+
+def test_a_lease_that_ran_out_unnoticed_is_taken_up_again(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, second: Catalog
+) -> None:
+    with catalog.writing():
+        pass_time(catalog)
+        catalog.commit_volume(new_volume("a"))
+        with pytest.raises(LockedError), second.writing():
+            pass
+
+
+def test_the_lease_is_renewed_while_its_holder_works(
+    catalog: Catalog, second: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    with catalog.writing():
+        pass_time(catalog)
+        for _ in range(1000):
+            with catalog._database.read() as session:
+                if session.scalar(text("SELECT expires_at FROM writer")) > time.time():
+                    break
+            time.sleep(0.01)
+        with pytest.raises(LockedError), second.writing():
+            pass
+
+
+def test_without_a_lease_a_commit_waits_for_no_writer(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, second: Catalog
+) -> None:
+    with second.writing(), pytest.raises(LockedError, match="another process is writing"):
+        catalog.commit_volume(new_volume("a"))
+    catalog.commit_volume(new_volume("a"))
+
+
+def test_labels_and_audits_need_no_lease(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, second: Catalog
+) -> None:
+    volume_id = catalog.commit_volume(new_volume("a"))
+    with catalog.writing():
+        second.set_label(volume_id, "grade", "II", origin="accepted")
+        second.audit("ann", "search", "volume 1")
+    assert [entry.author for entry in catalog.audits()] == ["ann"]
+
+
+def test_a_holder_that_was_killed_gives_way_at_once_on_its_own_host(catalog: Catalog, database: str) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(catalog.home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(LockedError, match=f"pid {holder.pid} on"), catalog.writing():
+        pass
+    holder.kill()
+    holder.communicate()
+    with catalog.writing() as epoch:
+        assert epoch == 2
+
+
+def test_a_holder_on_another_host_keeps_the_lease_until_it_runs_out(catalog: Catalog) -> None:
+    with catalog._database.write() as session:
+        values = {"epoch": 7, "pid": 2**22 + 1, "host": "elsewhere", "since": 0.0, "expires_at": time.time() + 30}
+        session.execute(update(WriterRow).values(values))
+    with (
+        pytest.raises(LockedError, match=f"pid {2**22 + 1} on elsewhere since 1970-01-01T00:00:00Z"),
+        catalog.writing(),
+    ):
+        pass
+    pass_time(catalog)
+    with catalog.writing() as epoch:
+        assert epoch == 8
