@@ -3,8 +3,9 @@
     python benchmarks/embed.py [--device cpu|cuda] [--encoder dinov2-large] [--volumes 3] [--quick] [--json FILE]
 
 Input: real volumes resampled to 256^3 int16 files, the same for both sides (drawn ones where none is installed: said);
-`--files DIR` keeps them, or takes those that are there. Weights: the package's, `--weights FILE`, or random ones (said);
-they serve for throughput. Runs with torch, transformers and jaxtyping alone; nibabel is used where it is installed.
+`--files DIR` keeps them, or takes those that are there. Weights: the package's, `--weights FILE`, or random ones
+(said), which serve for throughput. Runs with torch, transformers and jaxtyping alone; nibabel is used where it is
+installed.
 
 A second is one of a core on a CPU, whatever else runs there, and of the clock on a GPU. FLOP are those executed, with
 the places that fill up a batch, divided by the seconds of everything from the files on; the rate of matrix products

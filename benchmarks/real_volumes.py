@@ -13,6 +13,9 @@ from raptor_search.volume import Volume
 __all__ = ["SIDE", "read", "write_files"]
 
 SIDE = 256
+LABEL = "input.txt"
+"""Says beside the files what they are."""
+
 TOP = 4000
 """What floating values are scaled to, as int16 files are written."""
 
@@ -20,14 +23,16 @@ TOP = 4000
 def write_files(folder: Path, number: int) -> tuple[list[Path], str]:
     """Up to `number` files of 256^3 int16 voxels, and what they are; those in the folder already, if there are any."""
     folder.mkdir(parents=True, exist_ok=True)
+    label = folder / LABEL
     kept = sorted(path for path in folder.iterdir() if path.name.endswith((".npy", ".nii.gz")))[:number]
     if kept:
-        return kept, f"{len(kept)} volumes of {folder}"
+        return kept, f"{len(kept)} of {label.read_text() if label.is_file() else 'the volumes given'}"
     found = list(_installed(number))
     what = f"{len(found)} real volumes resampled to {SIDE}^3 (derived)"
     if not found:
         found = [(f"drawn-{seed}", _drawn(seed)) for seed in range(number)]
         what = f"{number} DRAWN volumes of {SIDE}^3 (the packages with real ones are not installed)"
+    label.write_text(what)
     return [_written(folder / name, voxels) for name, voxels in found], what
 
 
