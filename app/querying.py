@@ -14,10 +14,10 @@ from app.uploads import on_disk, title
 from app.words import shown
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
-from raptor_search.index_files import IndexCache
 from raptor_search.preview import three_planes
 from raptor_search.readers import Scan, content_digest, read_file
 from raptor_search.search import SearchResult, search
+from raptor_search.serving import IndexCache
 
 __all__ = ["Query", "answer", "forget_answer", "of_case", "of_files"]
 

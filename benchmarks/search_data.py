@@ -7,8 +7,8 @@ that kinds of scan differ in, the centre of its group, and noise. Shares of the 
     clusters   clusters of 500, whose scans differ along 16 directions of their own as well: kinds 0.4, cluster 0.3,
                within it 0.15 along those directions and 0.15 noise
     powerlaw   as clusters, of sizes that fall as a power law (Zipf, exponent 1.1), the largest a twentieth of the archive
-    real       the embeddings of an archive of real or derived scans, each plus 0.4 of the difference of two others and
-               0.15 noise: DERIVED, not as many scans
+    real       the embeddings of an archive of real or derived scans, each plus 0.4 of the difference of two
+               others and 0.15 noise: DERIVED
 
 Drawn once for a block of rows, whatever rows are asked for together.
 """
@@ -58,7 +58,7 @@ class Drawn:
         groups = self.groups[start : start + BLOCK]
         noise = rng.standard_normal((groups.size, self.length), dtype=np.float32)
         if self.source is not None:
-            one, two, three = (rng.integers(len(self.source), size=groups.size) for _ in range(3))
+            two, three = rng.integers(len(self.source), size=(2, groups.size))
             near, spread = self.source[groups], self.source.std(axis=0)
             return (near + 0.4 * (self.source[two] - self.source[three]) + 0.15 * spread * noise).astype(np.float16)
         kinds, group, within, own = SHARES[self.name]

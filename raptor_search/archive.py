@@ -22,10 +22,12 @@ from raptor_search.encoder_cache import EncoderCache
 from raptor_search.errors import CatalogError, QueryError
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
-from raptor_search.index_files import IndexCache, index_files
+from raptor_search.index_files import index_files
 from raptor_search.keys import ArchiveKey
-from raptor_search.publishing import publish, sketch_all
+from raptor_search.publishing import publish
 from raptor_search.search import Hit, SearchResult, check_k, search
+from raptor_search.serving import IndexCache
+from raptor_search.sketching import sketch_all
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
 from raptor_search.upkeep import Step, Upkeep, account, silent
 from raptor_search.volume import Volume

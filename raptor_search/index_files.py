@@ -7,15 +7,13 @@ writer reports success on a file that a full disk cut short. Reading checks the 
 import hashlib
 import os
 import secrets
-import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from raptor_search.catalog import IndexVersion
 from raptor_search.errors import IndexFileError
 from raptor_search.index import SketchIndex, load
 
-__all__ = ["INDEX_FOLDER", "IndexCache", "index_files", "read_index", "remove", "write_index"]
+__all__ = ["INDEX_FOLDER", "index_files", "read_index", "remove", "write_index"]
 
 INDEX_FOLDER = "indexes"
 """The folder of index files within an archive's home; it may be deleted, `raptor index` makes it again."""
@@ -65,28 +63,6 @@ def read_index(home: Path, file: str, sha256: str) -> SketchIndex:
         raise IndexFileError(f"index file {path} cannot be read ({error.strerror})") from error
     except IndexFileError as error:
         raise IndexFileError(f"index file {path} is damaged: {error.message}") from error
-
-
-class IndexCache:
-    """The indexes that this process has loaded, one a spec: each file is read and hashed once. Threads may share it."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._lock = threading.Lock()
-        self._loaded: dict[int, tuple[str, SketchIndex]] = {}
-
-    def get(self, version: IndexVersion) -> SketchIndex:
-        """The index of a published version.
-
-        Raises:
-            IndexFileError: as `read_index`.
-        """
-        with self._lock:
-            file, index = self._loaded.get(version.spec_id, ("", None))
-            if index is None or file != version.file:
-                index = read_index(self._home, version.file, version.sha256)
-                self._loaded[version.spec_id] = (version.file, index)
-            return index
 
 
 def index_files(home: Path, fingerprint: str) -> list[str]:

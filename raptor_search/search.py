@@ -5,118 +5,31 @@ hold (yet) are scored all the same, so that a scan is findable the moment it is 
 says which volumes need not be scored; where it is missing or damaged, every one is.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
-from raptor_search.catalog import Catalog, Centring, Ids, IndexVersion, StoredSpec, VolumeRecord
-from raptor_search.errors import IndexFileError, QueryError
+from raptor_search.background import NOTHING_SIMILAR, percentile
+from raptor_search.candidates import Asked
+from raptor_search.catalog import Catalog, Ids, StoredSpec
+from raptor_search.duplicates import collapsed
+from raptor_search.errors import QueryError, UsageError
+from raptor_search.feedback import combined
 from raptor_search.filters import Filter
-from raptor_search.index import SketchIndex
-from raptor_search.index_files import IndexCache
-from raptor_search.publishing import BLOCK, EXACT_LIMIT, initial_mean, unit_sketches
-from raptor_search.scoring import best, centred, scores
-from raptor_search.specs import EmbeddingSpec
+from raptor_search.hits import Hit, SearchResult
+from raptor_search.region import NOT_REGISTERED, Region, region_columns
+from raptor_search.rerank import Reranker, Scored
+from raptor_search.scoring import best, centred
+from raptor_search.serving import IndexCache
 
 __all__ = ["Hit", "SearchResult", "check_k", "search"]
 
 MAX_HITS = 1_000
 """A page of hits, not an export of the archive."""
 
-RERANK_PER_HIT = 10
-"""Candidates for each hit that is asked for, where that is more than the measured number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """A scan of the archive that is similar to the query.
-
-    Attributes:
-        rank: from 1.
-        score: cosine after centring, in [-1, 1].
-        volume_id: its id in the catalog.
-        source: the path or URI it came from, decrypted: for whoever holds the key.
-        exact: whether no scan that passes the filters can be missing above it.
-        duplicate: whether its bytes are the query's.
-        record: all that the archive knows of it.
-    """
-
-    rank: int
-    score: float
-    volume_id: int
-    source: str
-    exact: bool
-    duplicate: bool
-    record: VolumeRecord
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The typed columns, "patient" (a pseudonym such as "P-3f9a2c41", or None) and "labels" by name."""
-        subject = self.record.subject
-        patient = f"P-{subject}" if subject else None
-        return {**self.record.metadata, "patient": patient, "labels": dict(self.record.labels)}
-
-    def to_dict(self) -> dict[str, Any]:
-        """The hit for JSON."""
-        return {
-            "rank": self.rank,
-            "score": self.score,
-            "volume_id": self.volume_id,
-            "source": self.source,
-            "exact": self.exact,
-            "duplicate": self.duplicate,
-            "metadata": self.metadata,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """An answer, and how it was come by.
-
-    Attributes:
-        hits: best first.
-        exact: whether every scan that passes the filters was scored.
-        centring: what was subtracted before the cosine: the archive's mean, the shipped reference mean, nothing.
-        spec: what the vectors were made with.
-        index_version: that served; None where none is published.
-        passed: scans that pass the filters.
-        candidates: scans that were scored.
-        notes: what a reader of the hits ought to know, one sentence each.
-        query: raw embedding of the query.
-        mean: what was subtracted; without entries nothing was.
-    """
-
-    hits: tuple[Hit, ...]
-    exact: bool
-    centring: Centring
-    spec: EmbeddingSpec
-    index_version: int | None
-    passed: int
-    candidates: int
-    notes: tuple[str, ...]
-    query: Float[np.ndarray, " length"] = field(repr=False, compare=False)
-    mean: Float32[np.ndarray, " m"] = field(repr=False, compare=False)
-
-    @property
-    def spec_fingerprint(self) -> str:
-        """Fingerprint of the spec."""
-        return self.spec.fingerprint
-
-    def to_dict(self) -> dict[str, Any]:
-        """The answer for JSON."""
-        return {
-            "hits": [hit.to_dict() for hit in self.hits],
-            "exact": self.exact,
-            "centring": self.centring,
-            "spec": {"fingerprint": self.spec.fingerprint, "preset": self.spec.recipe.preset, **self.spec.fields()},
-            "index_version": self.index_version,
-            "passed": self.passed,
-            "candidates": self.candidates,
-            "notes": list(self.notes),
-        }
+Ranking = dict[int, list[int]]
+"""The hits by id, best first, each with the copies that it stands for."""
 
 
 def check_k(k: int) -> None:
@@ -139,148 +52,154 @@ def search(
     where: Filter | None = None,
     exclude_patients: Collection[str] = (),
     exclude_ids: Collection[int] = (),
+    like: Sequence[int] = (),
+    unlike: Sequence[int] = (),
+    region: Sequence[Region] = (),
+    collapse: bool = False,
     content_key: str | None = None,
-    exact_limit: int = EXACT_LIMIT,
+    exact_limit: int | None = None,
 ) -> SearchResult:
     """The k scans most similar to a query; never fewer while k pass the filters.
 
     Args:
         catalog: of the archive.
-        indexes: the archive's index files.
+        indexes: what is loaded of its indexes.
         stored: the spec of the query and of what is searched.
         query: raw embedding, flat.
         k: hits, at most `MAX_HITS`.
         where: the filter; None passes all.
         exclude_patients: keyed hashes of the patients whose scans are left out.
         exclude_ids: volumes that are left out, such as the query itself.
+        like: volumes that pull the query towards them (`raptor_search.feedback`); left out of the hits.
+        unlike: volumes that push it away; likewise.
+        region: the cells that the score is confined to; none means all.
+        collapse: let the best of equal scans stand for the others; hits are then k different ones.
         content_key: keyed hash of the query's bytes, by which duplicates are known.
-        exact_limit: up to this many scans are all scored.
+        exact_limit: up to this many scans are all scored; None leaves it to what was measured on the index.
 
     Raises:
-        QueryError: k out of range, a query that is no embedding of the spec, or a filter on no such column.
+        QueryError: k out of range, a query that is no embedding of the spec, a region beyond the grid, or a filter on
+            no such column.
+        UsageError: an example that is not in the archive.
     """
     check_k(k)
     if query.shape != (stored.spec.length,) or not np.isfinite(query).all():
         raise QueryError(f"a query of shape {query.shape}; expected {stored.spec.length} finite numbers")
-    passed = np.setdiff1d(catalog.ids(stored.id, where), np.fromiter(exclude_ids, np.int64))
-    for patient in exclude_patients:
-        passed = np.intersect1d(passed, catalog.ids(stored.id, None, patient), assume_unique=True)
-    serving = _serving(catalog, indexes, stored)
-    candidates = passed
-    if passed.size > exact_limit:
-        candidates = _candidates(serving, query, passed, k)
-    ids, values = _score(catalog, stored, query, candidates, serving.mean)
-    if ids.size < k and candidates.size < passed.size:
-        candidates = passed  # rows that vanished meanwhile, or lists that held too little
-        ids, values = _score(catalog, stored, query, candidates, serving.mean)
-    exact = candidates.size == passed.size
-    order = best(ids, values, k)
-    scored = dict(zip(ids[order].tolist(), values[order].tolist(), strict=True))
+    if region:
+        region_columns(region, stored.spec, 1)
+    serving = indexes.serving(catalog, stored)
+    passing = indexes.passing(catalog, stored, where, serving.moment)
+    patients = [catalog.patient_volumes(stored.id, key) for key in exclude_patients]
+    excluded = np.unique(np.concatenate([np.array([*exclude_ids, *like, *unlike], np.int64), *patients]))
+    excluded = passing.holds(catalog.embedded(excluded, stored.id) if passing.ids is None else excluded)
+    if like or unlike:
+        query = combined(query, *(_examples(catalog, stored, ids) for ids in (like, unlike)), serving.mean)
+    reranker = Reranker(catalog, stored, query, serving.mean, tuple(region))
+    asked = Asked(catalog, indexes, stored, serving, passing, excluded, reranker, tuple(region), k, exact_limit)
+    scored, ranking, exact = _ranked(asked, collapse=collapse)
+    is_one_scan = not (region or like or unlike)
+    values = dict(zip(scored[0].tolist(), scored[1].tolist(), strict=True))
+    background = serving.background if is_one_scan else np.empty(0, np.float32)
+    hits = _hits(catalog, ranking, values, content_key, background, exact=exact)
+    nothing_similar = bool(hits) and hits[0].percentile is not None and hits[0].percentile < NOTHING_SIMILAR
     return SearchResult(
-        hits=_hits(catalog, scored, content_key, exact=exact),
+        hits=hits,
         exact=exact,
+        nothing_similar=nothing_similar,
         centring=serving.centring,
         spec=stored.spec,
         index_version=serving.version.id if serving.version else None,
-        passed=passed.size,
-        candidates=candidates.size,
-        notes=(*serving.notes, *_notes(serving, k=k, passed=passed.size, exact=exact)),
+        passed=asked.passed,
+        candidates=scored[0].size,
+        region=tuple(region),
+        notes=(*serving.notes, *_notes(asked, exact=exact, nothing_similar=nothing_similar)),
         query=query,
         mean=serving.mean,
     )
 
 
-@dataclass(frozen=True)
-class _Serving:
-    """What answers a query: the current version, its mean, and its index where the file is sound."""
-
-    version: IndexVersion | None
-    index: SketchIndex | None
-    centring: Centring
-    mean: Float32[np.ndarray, " m"]
-    notes: tuple[str, ...] = ()
+def _examples(catalog: Catalog, stored: StoredSpec, ids: Sequence[int]) -> Float[np.ndarray, "n length"]:
+    found, vectors = catalog.found_vectors(np.array(ids, np.int64), stored.id)
+    if found.size < len(ids):
+        gone = sorted(set(ids) - set(found.tolist()))
+        raise UsageError(f"no volume {gone[0]} in the archive under this spec: examples are ids of its volumes")
+    return vectors
 
 
-def _serving(catalog: Catalog, indexes: IndexCache, stored: StoredSpec) -> _Serving:
-    serving_now = catalog.serving(stored.id)
-    if serving_now is None:
-        note = "no index is published yet, every scan was scored: run `raptor index` again"
-        return _Serving(None, None, *initial_mean(stored.spec), (note,))
-    version, generation = serving_now
-    serving = _Serving(version, None, generation.centring, generation.mean)
-    try:
-        return replace(serving, index=indexes.get(version))
-    except IndexFileError as error:
-        later = catalog.current_index(stored.id)
-        if later is None or later.id != version.id:  # published, and the older file removed, since the row was read
-            return _serving(catalog, indexes, stored)
-        return replace(serving, notes=(f"{error.message}: every scan was scored; run `raptor index` to mend it",))
+def _ranked(asked: Asked, *, collapse: bool) -> tuple[Scored, Ranking, bool]:
+    """Round after round, until there are hits enough: all scores, the hits, and whether everyone was scored."""
+    for candidates in asked.rounds():
+        ids, values = asked.reranker.full(candidates.ids)
+        order = best(ids, values, ids.size if collapse else asked.k)
+        ranking = _collapsed(asked, ids[order]) if collapse else {i: [] for i in ids[order].tolist()}
+        if candidates.is_all or len(ranking) >= min(asked.k, asked.passed):
+            return (ids, values), ranking, candidates.is_all
+    raise AssertionError("the last round is everyone")
 
 
-def _candidates(serving: _Serving, query: Float[np.ndarray, " length"], passed: Ids, k: int) -> Ids:
-    """The scans to be scored, sorted: the nearest that the index knows, and all that it does not hold."""
-    version, index = serving.version, serving.index
-    if version is None or index is None or not version.rerank:
-        return passed
-    indexed = np.intersect1d(passed, index.ids, assume_unique=True)
-    wanted = max(version.rerank, RERANK_PER_HIT * k)
-    if indexed.size <= wanted:
-        return passed
-    allowed = None if indexed.size == index.ids.size else indexed
-    sketches = unit_sketches(query[np.newaxis], serving.mean)
-    # A filter thins every list out: as many more are visited, so that as many scans are seen.
-    nprobe = -(-version.nprobe * index.ids.size // indexed.size)
-    (found,) = index.search(sketches, wanted, nprobe=nprobe, allowed=allowed)
-    if found.size < wanted:
-        (found,) = index.search(sketches, wanted, nprobe=index.lists, allowed=allowed)
-    return np.union1d(found, np.setdiff1d(passed, index.ids, assume_unique=True))
+def _collapsed(asked: Asked, ranking: Ids) -> Ranking:
+    def units_of(ids: Ids) -> tuple[Ids, Float[np.ndarray, "n length"]]:
+        found, vectors = asked.catalog.found_vectors(ids, asked.stored.id)
+        return found, centred(vectors, asked.serving.mean)
+
+    return collapsed(ranking, asked.k, asked.catalog.content_keys, units_of)
 
 
-def _score(
+def _hits(
     catalog: Catalog,
-    stored: StoredSpec,
-    query: Float[np.ndarray, " length"],
-    candidates: Ids,
-    mean: Float32[np.ndarray, " m"],
-) -> tuple[Ids, Float32[np.ndarray, " n"]]:
-    """Exact scores of the candidates that are still there, block by block."""
-    unit = centred(query[np.newaxis], mean)[0]
-    ids, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for start in range(0, candidates.size, BLOCK):
-        found, vectors = catalog.found_vectors(candidates[start : start + BLOCK], stored.id)
-        ids.append(found)
-        values.append(scores(unit, vectors, mean))
-    return np.concatenate(ids), np.concatenate(values)
-
-
-def _hits(catalog: Catalog, scored: dict[int, float], content_key: str | None, *, exact: bool) -> tuple[Hit, ...]:
+    ranking: Ranking,
+    values: dict[int, float],
+    content_key: str | None,
+    background: Float[np.ndarray, " q"],
+    *,
+    exact: bool,
+) -> tuple[Hit, ...]:
     """The hits that are still there: a volume may be replaced while others are scored."""
-    records = catalog.volumes(list(scored))
+    records = catalog.volumes(list(ranking))
     sources = catalog.locators([record.id for record in records])
     there = [(record, source) for record, source in zip(records, sources, strict=True) if source is not None]
     return tuple(
         Hit(
             rank=rank,
-            score=scored[record.id],
+            score=values[record.id],
+            percentile=percentile(values[record.id], background),
             volume_id=record.id,
             source=source,
             exact=exact,
             duplicate=record.content_key == content_key,
+            copies=tuple(ranking[record.id]),
             record=record,
         )
         for rank, (record, source) in enumerate(there, start=1)
     )
 
 
-def _notes(serving: _Serving, *, k: int, passed: int, exact: bool) -> list[str]:
-    notes = []
-    if passed < k:
-        notes.append(f"{passed} scans can be hits, {k} were asked for")
+def _notes(asked: Asked, *, exact: bool, nothing_similar: bool) -> list[str]:
+    serving, notes = asked.serving, []
+    if asked.passed < asked.k:
+        notes.append(f"{asked.passed} scans can be hits, {asked.k} were asked for")
     if serving.centring == "none":
         notes.append("the scores are not centred, so that all lie close together: the archive is too small for a mean")
     if serving.centring == "reference":
         notes.append("the scores are centred on a shipped reference mean: they will move once the archive has its own")
-    if not exact and serving.version and serving.version.measured_recall is not None:
-        share = f"{serving.version.measured_recall:.1%}"
-        notes.append(f"an approximate answer: it finds {share} of the 10 nearest, measured on held-out scans")
+    if nothing_similar:
+        notes.append(
+            f"nothing similar: even the first hit is less alike than {100 - NOTHING_SIMILAR:.0f}% of the pairs of "
+            "different patients in this archive"
+        )
+    if asked.regions:
+        notes.append(NOT_REGISTERED)
+    if not exact:
+        notes.append(_approximate(asked))
     return notes
+
+
+def _approximate(asked: Asked) -> str:
+    if asked.regions:
+        return (
+            "an approximate answer: candidates for the region come from the first components alone, or sketches of them"
+        )
+    share = min(1.0, asked.passed / max(1, asked.serving.index.size if asked.serving.index else 1))
+    setting = asked.serving.tuning.at(share)
+    recall = f"{setting.recall:.1%}" if setting else "an unknown part"
+    return f"an approximate answer: it finds {recall} of the 10 nearest, measured on held-out scans"

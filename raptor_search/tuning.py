@@ -220,7 +220,7 @@ class _Sweep:
         places = []
         for true, answer in zip(self.truth, answers, strict=True):
             if true.size:
-                is_found = answer == true[:, np.newaxis]
+                is_found = np.append(answer, -1) == true[:, np.newaxis]  # an answer may be empty
                 places.append(np.where(is_found.any(axis=1), is_found.argmax(axis=1), NOWHERE))
         return places
 

@@ -10,10 +10,10 @@ from jaxtyping import Float16
 from numpy.typing import NDArray
 
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec
-from raptor_search.index_files import IndexCache
 from raptor_search.keys import ArchiveKey
 from raptor_search.publishing import publish
 from raptor_search.search import SearchResult, search
+from raptor_search.serving import IndexCache
 from raptor_search.specs import EmbeddingSpec
 
 SPEC = EmbeddingSpec(

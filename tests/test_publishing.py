@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raptor_search import drift, publishing
 from raptor_search.errors import IndexFileError
 from raptor_search.index_files import read_index, write_index
+from raptor_search.measures import Measures
 from raptor_search.publishing import publish
 from tests.archives import draw, drawn_archive, volumes_in
 
@@ -80,17 +82,74 @@ def test_new_volumes_join_a_copy_of_the_index_under_the_same_mean(archive):
     assert files(archive) == sorted([before.file, after.file])
 
 
-def test_an_archive_that_has_doubled_gets_a_new_mean(archive):
+def measures_of(archive):
+    return Measures.from_stored(archive.catalog.measures(current(archive).id))
+
+
+def test_an_archive_that_grows_as_it_was_keeps_its_mean(archive):
     before = current(archive)
-    archive.add(draw(2, N - 1), start=N)
+    archive.add(draw(2, N), start=N)
     archive.publish()
     assert current(archive).generation_id == before.generation_id
-    archive.add(draw(3, 1), start=2 * N - 1)
+    drift = measures_of(archive).drift
+    assert 0 < drift["mean_shift"] < 0.1
+    assert drift["recall"] >= 0.99
+    assert measures_of(archive).measured_volumes == 2 * N
+
+
+def test_drift_is_not_measured_for_every_scan(archive):
+    archive.add(draw(2, N // 10 - 1), start=N)
     archive.publish()
+    assert measures_of(archive).drift == {}
+    assert measures_of(archive).measured_volumes == N
+
+
+def test_an_archive_whose_mean_has_moved_gets_a_new_one(archive):
+    before = current(archive)
+    archive.add(draw(3, N, clusters=1), start=N)
+    archive.publish()
+    after = measures_of(archive)
     generation = archive.catalog.generation(current(archive).generation_id)
     assert generation.id != before.generation_id
     assert generation.volumes == 2 * N
+    assert "mean has moved" in after.trained_because
+    assert after.drift == {}
     assert len(files(archive)) == 2
+
+
+def test_a_kind_of_index_that_was_asked_for_stays_through_drift_and_growth(archive, monkeypatch):
+    archive.publish("IVF4,SQ8")
+    assert current(archive).factory == "IVF4,SQ8"
+    monkeypatch.setattr(drift, "default_factory", lambda volumes: "IVF64,RaBitQ")
+    archive.add(draw(3, N, clusters=1), start=N)
+    archive.publish()
+    assert current(archive).factory == "IVF4,SQ8"
+    assert "mean has moved" in measures_of(archive).trained_because
+
+
+def test_an_archive_that_has_outgrown_its_kind_of_index_gets_another(archive, monkeypatch):
+    for module in (drift, publishing):
+        monkeypatch.setattr(module, "default_factory", lambda volumes: "IVF8,SQ8")
+    archive.add(draw(2, 1), start=N)
+    archive.publish()
+    assert current(archive).factory == "IVF8,SQ8"
+    assert "outgrown Flat" in measures_of(archive).trained_because
+
+
+def test_asked_to_train_again_it_does(archive):
+    before = current(archive)
+    version = publish(archive.catalog, archive.home, archive.stored, retrain=True, exact_limit=0)
+    assert version.generation_id != before.generation_id
+    assert measures_of(archive).trained_because == "asked for"
+
+
+def test_the_background_is_of_different_patients_and_kept_with_the_mean(archive):
+    background = measures_of(archive).background
+    assert background.size == 1001
+    assert (np.diff(background) >= 0).all()
+    archive.add(draw(2, 3), start=N)
+    archive.publish()
+    assert (measures_of(archive).background == background).all()
 
 
 def test_a_small_archive_is_centred_on_itself_once_it_has_thirty_volumes(tmp_path):
@@ -140,7 +199,7 @@ def test_settings_are_measured_only_where_the_index_is_asked(archive):
     archive.add(draw(7, 1), start=N)
     archive.publish(exact_limit=N)  # one volume more than the limit: the index will be asked, so it is measured
     assert current(archive).factory == "IVF4,SQ8"
-    assert current(archive).rerank == 100
+    assert current(archive).rerank == 20
     assert current(archive).measured_recall >= 0.99
 
 
@@ -193,12 +252,13 @@ def test_a_file_that_does_not_fit_on_the_disk_leaves_the_version_before(archive)
     archive.add(draw(10, 1), start=N)
     before, on_disk = current(archive), files(archive)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
-    try:
-        with pytest.raises(IndexFileError, match=r"0\.3 MB.*could not be written.*make room") as refused:
-            archive.publish()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with archive.catalog.writing():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+        try:
+            with pytest.raises(IndexFileError, match=r"0\.3 MB.*could not be written.*make room") as refused:
+                archive.publish()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in refused.value.message
     assert current(archive) == before
     assert files(archive) == on_disk

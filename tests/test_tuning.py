@@ -2,80 +2,157 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
 
-from raptor_search.index import build, load
-from raptor_search.scoring import centred
-from raptor_search.tuning import draw_held_out, exact_neighbours, tune
+from raptor_search.index import Selection, build, load
+from raptor_search.scoring import centred, scores
+from raptor_search.truth import draw_held_out, passes
+from raptor_search.tuning import FEW, RECALL_TARGET, Setting, Tuning, recall_bound, shares_for, tune
+
+NO_MEAN = np.empty(0)
 
 
 def unit_rows(seed, n, dim=24):
-    return centred(np.random.default_rng(seed).normal(size=(n, dim)), np.empty(0))
+    return centred(np.random.default_rng(seed).normal(size=(n, dim)), NO_MEAN)
 
 
-def opened(data):
+def opened(rows, ids, factory):
+    data = build(rows, ids, factory=factory)
     return load(data, sha256=sha256(data).hexdigest())
 
 
-def test_held_out_scans_are_distinct_and_the_same_every_time():
-    rows = draw_held_out(1_000)
-    assert len(set(rows.tolist())) == 64
-    assert rows.min() >= 0
-    assert rows.max() < 1_000
-    assert (rows == draw_held_out(1_000)).all()
-    assert sorted(draw_held_out(5).tolist()) == [0, 1, 2, 3, 4]
+def neighbours(rows, ids, asking, share=1.0):
+    kept = passes(ids, share)
+    own = {int(i): rows[np.flatnonzero(ids == i)[0]] for i in asking}
+    ranked = ([i for i in ids[kept][np.argsort(-(rows[kept] @ own[int(a)]))] if i != a] for a in asking)
+    return [np.array(order[:10]) for order in ranked]
 
 
-def test_exact_neighbours_equal_a_naive_loop_in_any_blocks():
-    vectors = np.random.default_rng(0).normal(2, 1, (90, 30)).astype(np.float16)
-    ids = np.arange(90) * 2 + 5
-    mean = vectors.mean(axis=0, dtype=np.float32)
-    rows = np.array([0, 7, 41])
-    blocks = [(ids[a:b], vectors[a:b]) for a, b in ((0, 3), (3, 50), (50, 90))]
-    found = exact_neighbours(blocks, ids[rows], centred(vectors[rows], mean), mean)
-    wide = vectors.astype(np.float64) - mean
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    for row, near in zip(rows, found, strict=True):
-        order = [i for i in np.argsort(-(wide @ wide[row])) if i != row][:10]
-        assert near.tolist() == ids[order].tolist()
+def rows_of(ids, asking):
+    return np.searchsorted(ids, asking)
 
 
-def test_the_cheapest_settings_that_reach_the_target_are_taken():
-    rows, ids = unit_rows(1, 900), np.arange(1, 901)
-    index = opened(build(rows, ids, factory="IVF32,SQ8"))
-    asking = ids[draw_held_out(900)]
-    queries = rows[asking - 1]
-    truth = [
-        np.array([i for i in ids[np.argsort(-(rows @ q))] if i != own][:10])
-        for q, own in zip(queries, asking, strict=True)
-    ]
-    tuning = tune(index, asking, queries, truth)
-    assert tuning.recall >= 0.99
-    assert tuning.rerank == 100
-
-    def recall(nprobe):
-        answers = index.search(queries, 101, nprobe=nprobe)
-        shares = [np.isin(t, a[a != own][:100]).mean() for t, a, own in zip(truth, answers, asking, strict=True)]
-        return np.mean(shares)
-
-    assert recall(tuning.nprobe) == tuning.recall
-    assert tuning.nprobe == 8 or recall(tuning.nprobe // 2) < 0.99
+def recall_of(index, setting, asking, queries, truth, ids):
+    selection = Selection.of(ids[passes(ids, setting.share)]) if setting.share < 1 else Selection()
+    answers = index.search(queries, setting.rerank + 1, nprobe=setting.nprobe, selection=selection)
+    kept = [answer[answer != own][: setting.rerank] for answer, own in zip(answers, asking, strict=True)]
+    return np.mean([np.isin(t, k).mean() for t, k in zip(truth, kept, strict=True)])
 
 
-def test_where_nothing_reaches_the_target_the_widest_settings_say_what_they_reach():
-    rows, ids = unit_rows(2, 1_200), np.arange(1, 1_201)
-    index = opened(build(rows, ids, factory="IVF16,SQ8"))
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,RaBitQ"])
+def test_the_settings_reach_the_target_with_confidence_for_every_share(factory):
+    rows, ids = unit_rows(1, 1_500), np.arange(1, 1_501)
+    index = opened(rows, ids, factory)
+    asking = ids[draw_held_out(ids.size)]
+    queries = rows[rows_of(ids, asking)]
+    truth = {share: neighbours(rows, ids, asking, share) for share in shares_for(ids.size)}
+    tuning = tune(index, asking, queries, truth, vector_bytes=1_000)
+    assert [setting.share for setting in tuning.settings] == [1.0, 0.3, FEW / 1_500]
+    for setting in tuning.settings:
+        if setting.rerank:
+            assert setting.recall >= setting.recall_low >= RECALL_TARGET
+            assert recall_of(index, setting, asking, queries, truth[setting.share], ids) == pytest.approx(
+                setting.recall
+            )
+
+
+def clustered(seed, n, dim=32, noise=0.5):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(n // 25, dim))
+    return centred(np.repeat(centres, 25, axis=0) + noise * rng.normal(size=(n, dim)), NO_MEAN)
+
+
+def test_of_the_settings_that_reach_the_target_the_cheapest_is_taken():
+    rows, ids = clustered(2, 1_500), np.arange(1, 1_501)
+    index = opened(rows, ids, "IVF32,RaBitQ")
+    asking = ids[draw_held_out(ids.size)]
+    queries, truth = rows[rows_of(ids, asking)], {1.0: neighbours(rows, ids, asking)}
+    dear, cheap = (tune(index, asking, queries, truth, vector_bytes=size).settings[0] for size in (10**9, 0))
+    assert dear.recall_low >= RECALL_TARGET
+    assert cheap.recall_low >= RECALL_TARGET
+    assert dear.rerank < cheap.rerank  # where reading vectors is all that costs: few candidates out of many lists
+    assert cheap.nprobe < dear.nprobe  # and where it costs nothing: many out of few
+
+
+def test_where_nothing_reaches_the_target_all_are_scored_if_they_are_few():
+    rows, ids = unit_rows(3, 1_200), np.arange(1, 1_201)
+    index = opened(rows, ids, "IVF16,SQ8")
     asking, queries = ids[:8], rows[:8]
     # The truth of another geometry: the farthest scans.
-    truth = [ids[np.argsort(rows @ q)[:10]] for q in queries]
-    tuning = tune(index, asking, queries, truth)
-    assert (tuning.nprobe, tuning.rerank) == (16, 800)
-    assert tuning.recall == 0
+    truth = {1.0: [ids[np.argsort(rows @ q)[:10]] for q in queries]}
+    (setting,) = tune(index, asking, queries, truth, vector_bytes=1_000).settings
+    assert (setting.rerank, setting.recall) == (0, 1.0)
+
+
+def test_and_else_the_widest_settings_say_what_they_reach():
+    rows, ids = unit_rows(3, 2_500), np.arange(1, 2_501)
+    index = opened(rows, ids, "IVF16,SQ8")
+    asking, queries = ids[:8], rows[:8]
+    truth = {1.0: [ids[np.argsort(rows @ q)[:10]] for q in queries]}
+    (setting,) = tune(index, asking, queries, truth, vector_bytes=1_000).settings
+    assert setting.rerank == 800
+    assert setting.recall < 0.5
+    assert setting.recall_low <= setting.recall
 
 
 def test_a_flat_index_has_no_lists_to_choose():
-    rows, ids = unit_rows(3, 300), np.arange(300)
-    asking = ids[draw_held_out(300)]
-    truth = [ids[np.argsort(-(rows @ rows[own]))[1:11]] for own in asking]
-    tuning = tune(opened(build(rows, ids)), asking, rows[asking], truth)
-    assert (tuning.nprobe, tuning.rerank) == (0, 100)
-    assert tuning.recall == pytest.approx(1)
+    rows, ids = unit_rows(4, 900), np.arange(900)
+    asking = ids[draw_held_out(900)]
+    truth = {1.0: neighbours(rows, ids, asking)}
+    (setting,) = tune(opened(rows, ids, "Flat"), asking, rows[asking], truth, vector_bytes=1_000).settings
+    assert (setting.nprobe, setting.rerank, setting.recall) == (0, 20, 1.0)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_cascade_is_taken_where_it_reads_less_and_loses_nothing(sees):
+    rows, ids = clustered(5, 1_000), np.arange(1_000)
+    blurred = centred(rows + 0.15 * np.random.default_rng(6).normal(size=rows.shape), NO_MEAN)
+    index, asking = opened(blurred, ids, "Flat"), ids[draw_held_out(ids.size)]
+    truth = {1.0: neighbours(rows, ids, asking)}
+
+    def by_prefix(row, found):
+        return scores(rows[asking[row]], rows[found], NO_MEAN) if sees else np.zeros(found.size, np.float32)
+
+    settings = {"vector_bytes": 1_000, "prefix_bytes": 100}
+    (plain,) = tune(index, asking, blurred[asking], truth, **settings).settings
+    (found,) = tune(index, asking, blurred[asking], truth, prefix_scores=by_prefix, **settings).settings
+    assert plain.rerank == found.rerank > 20
+    assert found.recall_low >= RECALL_TARGET
+    assert (0 < found.shortlist < found.rerank) == sees
+
+
+def test_the_shares_go_down_to_a_few_scans():
+    assert shares_for(300) == (1.0,)
+    assert shares_for(100_000) == (1.0, 0.3, 0.1, 0.03, 0.01, 0.002)
+
+
+def test_settings_are_those_measured_for_at_most_as_many():
+    tuning = Tuning(tuple(Setting(share, 1, 1, 0, 1.0, 1.0) for share in (1.0, 0.1, 0.01)))
+    chosen = [tuning.at(share).share for share in (1.0, 0.99, 0.5, 0.1, 0.05, 0.001)]
+    assert chosen == [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    assert Tuning().at(0.5) is None
+
+
+@given(st.floats(0.9, 1), st.integers(100, 500), st.integers(0, 2**31))
+def test_the_bound_lies_below_the_mean_and_rises_with_the_queries(rate, queries, seed):
+    recalls = np.random.default_rng(seed).binomial(10, rate, queries) / 10
+    low = recall_bound(recalls, 10**6)
+    assert low <= recalls.mean()
+    assert low <= recall_bound(np.tile(recalls, 4), 10**6) + 1e-9
+    assert recall_bound(recalls, queries) == recalls.mean()  # everyone was asked
+
+
+def test_all_found_is_as_sure_as_that_many_queries():
+    assert recall_bound(np.ones(400), 10**9) == pytest.approx(400 / (400 + 1.645**2), abs=1e-6)
+
+
+@pytest.mark.parametrize("clumped", [False, True])
+def test_the_bound_holds_the_truth_about_as_often_as_it_says(clumped):
+    rng, rate, held = np.random.default_rng(0), 0.985, 0
+    for _ in range(600):
+        recalls = rng.binomial(1, rate, 400) if clumped else rng.binomial(10, rate, 400) / 10
+        held += recall_bound(recalls, 10**9) <= rate
+    assert binom.sf(held, 600, 0.93) < 0.9999  # not far above 95%, or the bound would be worthless ...
+    assert held / 600 > 0.92  # ... and hardly below

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from raptor_search.archive import Archive
 from raptor_search.catalog import Catalog
 from raptor_search.errors import IndexFileError, LockedError, QueryError, UsageError
-from raptor_search.index_files import IndexCache
 from raptor_search.search import search
 from raptor_search.selecting import select
+from raptor_search.serving import IndexCache
 from tests.archives import Drawn, DrawnArchive, draw, exact_ids
 from tests.databases import Postgres
 from tests.homes import Kept, copied, kept_archive

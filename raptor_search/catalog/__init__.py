@@ -6,6 +6,7 @@
 from raptor_search.catalog.erasing import ErasedRows
 from raptor_search.catalog.labels import as_number
 from raptor_search.catalog.locks import writer_lock
+from raptor_search.catalog.measures import Moment
 from raptor_search.catalog.opening import Catalog
 from raptor_search.catalog.records import (
     TYPED_COLUMNS,
@@ -14,6 +15,7 @@ from raptor_search.catalog.records import (
     ColumnType,
     Generation,
     Ids,
+    IndexMeasures,
     IndexVersion,
     KnownSource,
     LabelOrigin,
@@ -40,10 +42,12 @@ __all__ = [
     "ErasedRows",
     "Generation",
     "Ids",
+    "IndexMeasures",
     "IndexVersion",
     "KnownSource",
     "LabelOrigin",
     "LabelRecord",
+    "Moment",
     "NewIndexVersion",
     "NewVolume",
     "Problem",

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Executable, UpdateBase, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from raptor_search.catalog.tables import SettingRow
 from raptor_search.errors import CatalogError, UsageError
 from raptor_search.keys import ArchiveKey
 
@@ -26,6 +27,7 @@ __all__ = [
     "blocks",
     "database_url",
     "make_engine",
+    "revision_of",
     "shown",
     "translated",
 ]
@@ -48,6 +50,15 @@ BLOCK = 500
 """Ids in one query: below every limit on bound parameters."""
 
 MAX_ID = 2**63 - 1
+
+SEARCHED = {"volume", "embedding", "label"}
+"""The tables that searches and filters look at."""
+
+REVISION = "revision"
+"""The setting that counts the commits that changed one of them."""
+
+CHANGED = "raptor_changed"
+"""What a connection remembers of such a change until it commits."""
 
 POSTGRES_WRITER_LOCK = 0x72617074
 """Key of the advisory lock ("rapt") that lets in one writer at a time, as SQLite does."""
@@ -156,6 +167,20 @@ def translated(name: str) -> Iterator[None]:
         raise CatalogError(f"the catalog {name} is busy: every connection is in use; try again") from error
 
 
+def revision_of(session: Session) -> int:
+    """A number that grows with every commit that changes what searches see, 0 at first."""
+    return int(session.scalar(select(SettingRow.value).where(SettingRow.name == REVISION)) or 0)
+
+
+def _next_revision(session: Session) -> None:
+    session.merge(SettingRow(name=REVISION, value=str(revision_of(session) + 1)))
+
+
+def _note_change(connection: Connection, statement: Executable, *_: object) -> None:
+    if isinstance(statement, UpdateBase) and getattr(statement.table, "name", None) in SEARCHED:
+        connection.info[CHANGED] = True
+
+
 class Database:
     """An open database. Safe to share between threads: every transaction has its own connection."""
 
@@ -163,6 +188,7 @@ class Database:
         self.url = url
         self.name = shown(url)
         self.engine = make_engine(url)
+        event.listen(self.engine, "before_execute", _note_change)
         self._write_engine = self.engine.execution_options(**{WRITE: True})
         # SQLite's transactions are snapshots; PostgreSQL's, by default, only their statements are.
         self._read_engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
@@ -187,7 +213,12 @@ class Database:
     def write(self) -> Iterator[Session]:
         """One transaction that holds the write lock from its beginning, and commits all or nothing."""
         with translated(self.name), Session(self._write_engine) as session, session.begin():
+            facts = session.connection().info
+            facts.pop(CHANGED, None)
             yield session
+            session.flush()
+            if facts.pop(CHANGED, False):
+                _next_revision(session)
 
     def damage(self) -> list[str]:
         """What SQLite finds wrong with its file, one line each; a PostgreSQL server sees to its own files."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float16
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from raptor_search.catalog.database import blocks, revision_of
@@ -60,9 +60,13 @@ class MeasureQueries(VectorQueries):
         return np.array(sorted(found), dtype=np.int64)
 
     def patient_volumes(self, spec_id: int, patient_key: str) -> Ids:
-        """The volumes of one patient that are embedded under a spec, sorted."""
+        """The volumes of one patient that are embedded under a spec, sorted.
+
+        The key of a name without a data set stands for the patients of this name in all of them.
+        """
         query = select(VolumeRow.id).join(EmbeddingRow, EmbeddingRow.volume_id == VolumeRow.id)
-        query = query.where(EmbeddingRow.spec_id == spec_id, VolumeRow.patient_key == patient_key)
+        is_theirs = or_(VolumeRow.patient_key == patient_key, VolumeRow.subject_key == patient_key)
+        query = query.where(EmbeddingRow.spec_id == spec_id, is_theirs)
         with self._database.read() as session:
             return np.array(sorted(session.scalars(query)), dtype=np.int64)
 

@@ -12,6 +12,7 @@ from raptor_search.catalog.commits import CommitQueries
 from raptor_search.catalog.copying import CopyQueries
 from raptor_search.catalog.database import Database, database_url
 from raptor_search.catalog.locks import make_home
+from raptor_search.catalog.measures import MeasureQueries
 from raptor_search.catalog.removing import RemovalQueries
 from raptor_search.catalog.schema import absent_message, current_state, migrate, newer_message, older_message
 from raptor_search.catalog.tables import SettingRow
@@ -26,7 +27,7 @@ KEY_CHECK = "key_check"
 """The setting that holds the check value of the archive's key."""
 
 
-class Catalog(CommitQueries, VolumeQueries, VersionQueries, RemovalQueries, CheckQueries, CopyQueries):
+class Catalog(CommitQueries, VolumeQueries, VersionQueries, MeasureQueries, RemovalQueries, CheckQueries, CopyQueries):
     """Everything that an archive knows, as frozen records and arrays.
 
     Every method is one short transaction, so that threads may share a catalog. Open it with `open`.

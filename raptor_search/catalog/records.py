@@ -23,6 +23,7 @@ __all__ = [
     "ColumnType",
     "Generation",
     "Ids",
+    "IndexMeasures",
     "IndexVersion",
     "KnownSource",
     "LabelOrigin",
@@ -363,6 +364,19 @@ class IndexVersion(NewIndexVersion):
     id: int
     is_current: bool
     created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexMeasures:
+    """What was measured on an index version.
+
+    Attributes:
+        document: JSON of `raptor_search.measures`.
+        background: quantiles of the scores of unrelated pairs, rising; empty where there were too few pairs.
+    """
+
+    document: str
+    background: Float[np.ndarray, " q"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import select
 
+from raptor_search.catalog.database import Database
 from raptor_search.catalog.leases import WriterQueries
 from raptor_search.catalog.records import AuditRecord, StoredSpec
 from raptor_search.catalog.tables import AuditRow, SettingRow, SpecRow
 from raptor_search.errors import CatalogError
+from raptor_search.keys import ArchiveKey
 from raptor_search.specs import EmbeddingSpec
 
 __all__ = ["ArchiveQueries"]
@@ -17,6 +19,10 @@ __all__ = ["ArchiveQueries"]
 
 class ArchiveQueries(WriterQueries):
     """What is said of the archive as a whole."""
+
+    def __init__(self, database: Database, key: ArchiveKey) -> None:
+        super().__init__(database, key)
+        self._known_specs: dict[int, StoredSpec] = {}
 
     def add_spec(self, spec: EmbeddingSpec, provenance: Mapping[str, str]) -> StoredSpec:
         """Store a spec, or find the one that is there; an archive's first is its default."""
@@ -70,7 +76,9 @@ class ArchiveQueries(WriterQueries):
             return [AuditRecord(at=row.at, author=row.author, action=row.action, detail=row.detail) for row in rows]
 
     def _spec_of(self, spec_id: int) -> StoredSpec:
-        stored = next((spec for spec in self.specs() if spec.id == spec_id), None)
+        if spec_id not in self._known_specs:  # a spec never changes, and every read of vectors asks for it
+            self._known_specs = {spec.id: spec for spec in self.specs()}
+        stored = self._known_specs.get(spec_id)
         if stored is None:
             raise CatalogError(f"the archive has no spec {spec_id}; `raptor status` lists what it has")
         return stored

@@ -13,6 +13,7 @@ __all__ = [
     "CohortMapRow",
     "EmbeddingRow",
     "GenerationRow",
+    "IndexMeasuresRow",
     "IndexVersionRow",
     "LabelRow",
     "PrefixRow",
@@ -243,6 +244,16 @@ class IndexVersionRow(Base):
     measured_recall: Mapped[float | None]
     is_current: Mapped[bool]
     created_at: Mapped[float]
+
+
+class IndexMeasuresRow(Base):
+    """What was measured on an index version: JSON, and quantiles of background scores (little-endian float32)."""
+
+    __tablename__ = "index_measures"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("index_version.id", ondelete="CASCADE"), primary_key=True)
+    document: Mapped[str]
+    background: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class CohortMapRow(Base):

@@ -10,10 +10,12 @@ from jaxtyping import Float
 from sqlalchemy import delete, select, update
 
 from raptor_search.catalog.leases import WriterQueries
+from raptor_search.catalog.measures import add_measures
 from raptor_search.catalog.records import (
     Centring,
     Generation,
     Ids,
+    IndexMeasures,
     IndexVersion,
     NewIndexVersion,
     StoredMap,
@@ -67,7 +69,7 @@ class VersionQueries(WriterQueries):
             row = session.scalar(query.limit(1))
             return None if row is None else _generation(row)
 
-    def publish_index(self, version: NewIndexVersion) -> IndexVersion:
+    def publish_index(self, version: NewIndexVersion, measures: IndexMeasures | None = None) -> IndexVersion:
         """Make an index version the current one of its spec, in one transaction. Its file must be there already."""
         with self._committing() as session:
             session.execute(
@@ -78,6 +80,8 @@ class VersionQueries(WriterQueries):
             )
             session.add(row)
             session.flush()
+            if measures is not None:
+                add_measures(session, row.id, measures)
             return _version(row)
 
     def current_index(self, spec_id: int) -> IndexVersion | None:
