@@ -51,7 +51,18 @@ Weights = Annotated[
 Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
 Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token.", min=1)]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random projection.", min=0)]
-Device = Annotated[str, typer.Option(help="Where the encoder runs: cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "--devices",
+        help="Where the encoder runs: cpu, cuda, cuda:N or mps; several, parted by commas, take a process each.",
+    ),
+]
+Volume = Annotated[
+    str | None,
+    typer.Option("--volume-index", help="Volume of 4D files that is taken, from 0, or `all` for each as its own."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 DEFAULT_HOME = Path("raptor-archive")
 
@@ -66,9 +77,19 @@ def index(
     preset: Preset = None,
     components: Components = None,
     seed: Seed = None,
-    labels: Annotated[list[Path] | None, typer.Option(help="CSV or TSV joined on file, series or patient.")] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="CSV, TSV or Parquet joined on file, series or patient.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of the tables to keep; without it all but names, ids and dates are kept."),
+    ] = None,
+    volume_index: Volume = None,
     add_spec: Annotated[bool, typer.Option("--add-spec", help="Embed under a second spec.")] = False,
-    device: Device = "cpu",
+    keep_tokens: Annotated[
+        bool, typer.Option("--keep-tokens", help="Keep the mean tokens too (1.5 MB a scan), for `raptor reproject`.")
+    ] = False,
+    devices: Devices = "cpu",
     as_json: Json = False,
 ) -> None:
     """Embed every scan that the archive does not have yet, and publish the index."""
@@ -76,6 +97,7 @@ def index(
     from indexer.pipeline import index as index_paths
     from indexer.progress import Terminal
     from indexer.recipe import Options
+    from raptor_search.readers.volumes4d import parse_volume_index
 
     options = Options(
         encoder=encoder,
@@ -84,13 +106,16 @@ def index(
         preset=preset,
         components=components,
         seed=seed,
-        device=device,
+        keep_tokens=keep_tokens,
+        devices=tuple(devices.split(",")),
     )
     report = index_paths(
         paths or [],
         home=home,
         options=options,
         labels=labels or [],
+        keep=keep,
+        volume_index=parse_volume_index(volume_index),
         add_spec=add_spec,
         progress=Terminal(err),
     )
@@ -114,12 +139,14 @@ def embed(
     preset: Preset = None,
     components: Components = None,
     seed: Seed = None,
-    device: Device = "cpu",
+    volume_index: Volume = None,
+    devices: Devices = "cpu",
 ) -> None:
     """Embed scans without an archive: one float32 `.npy` a volume, and `spec.json`."""
     from indexer.export import export
     from indexer.progress import Terminal
     from indexer.recipe import Options
+    from raptor_search.readers.volumes4d import parse_volume_index
 
     options = Options(
         encoder=encoder,
@@ -128,9 +155,9 @@ def embed(
         preset=preset,
         components=components,
         seed=seed,
-        device=device,
+        devices=tuple(devices.split(",")),
     )
-    written, refused = export(paths, out_dir, options, Terminal(err))
+    written, refused = export(paths, out_dir, options, Terminal(err), volume_index=parse_volume_index(volume_index))
     out.print(f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read", soft_wrap=True)
     if refused:
         raise typer.Exit(EXIT_QUARANTINED)
@@ -143,6 +170,9 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Hits.", min=1)] = 10,
     where: Annotated[str | None, typer.Option(help="A filter, such as \"modality = 'CT' and age > 60\".")] = None,
     exclude_patient: Annotated[str | None, typer.Option(help="Leave out the scans of this patient id.")] = None,
+    volume_index: Annotated[
+        int | None, typer.Option("--volume-index", help="Volume of a 4D file that is the query, from 0.", min=0)
+    ] = None,
     spec: Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -150,6 +180,7 @@ def search(
     from indexer import render
     from raptor_search.archive import Archive
 
+    scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")
     with Archive.open(home) as archive:
         result = archive.search(scan, k=k, where=where, exclude_patient=exclude_patient, spec=spec)
         if as_json:
@@ -179,6 +210,28 @@ def encoders(
     encoders_table(out, rows)
     if not open_clip:
         out.print(open_clip_line(), soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+def reproject(
+    home: Home = DEFAULT_HOME,
+    components: Components = None,
+    seed: Seed = None,
+    spec: Annotated[str | None, typer.Option(help="Fingerprint (or its start) of the spec with tokens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Add a spec of another K or seed from the tokens that `index --keep-tokens` kept; nothing is embedded again."""
+    from indexer.progress import Terminal
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive, Terminal(err).counting("Projecting") as count:
+        target, done = archive.reproject(
+            components=components, seed=seed, spec=spec, progress=lambda _, done, total: count(done, total)
+        )
+    if as_json:
+        print(json.dumps({"spec": target.fingerprint, "projected": done}, indent=2))
+        return
+    out.print(f"{done} scans projected anew; search them by --spec {target.fingerprint[:12]}", soft_wrap=True)
 
 
 @app.command()

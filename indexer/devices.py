@@ -6,7 +6,7 @@ handed over as shared memory. Which device embedded a volume changes nothing bey
 
 import multiprocessing
 import queue
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -75,16 +75,18 @@ class Devices:
     Args:
         order: what they make.
         devices: as torch names them, one process each; a device may be named twice.
+        on_notice: hears, in a sentence each, what a process does otherwise than asked.
 
     Raises:
         UsageError: where no device is named.
     """
 
-    def __init__(self, order: Order, devices: Sequence[str]) -> None:
+    def __init__(self, order: Order, devices: Sequence[str], *, on_notice: Callable[[str], None] | None = None) -> None:
         if not devices:
             raise UsageError("--devices: expected at least one, such as cuda:0,cuda:1")
         context = multiprocessing.get_context("spawn")
         self._devices = tuple(devices)
+        self._on_notice = on_notice
         self._requests: Queue[_Job] = context.Queue()
         self._answers: Queue[tuple[str, Any, Any]] = context.Queue()
         self._processes: list[BaseProcess] = [
@@ -111,7 +113,7 @@ class Devices:
             channel.cancel_join_thread()
 
     def embed(
-        self, items: Iterable[tuple[K, Volume, IntensityRule | None]]
+        self, items: Iterable[tuple[K, Volume, IntensityRule | None]], /
     ) -> Iterator[tuple[K, Embedding | ReadError]]:
         """The embedding of each volume, or why it has none, as they are done: in no fixed order.
 
@@ -141,6 +143,10 @@ class Devices:
                 continue
             if what == "failed":
                 raise RaptorError(outcome)
+            if what == "notice":
+                if self._on_notice is not None:
+                    self._on_notice(outcome)
+                continue
             key, memory = away.pop(number)
             _free(memory)
             return key, outcome
@@ -182,7 +188,12 @@ def _work(order: Order, device: str, requests: "Queue[_Job]", answers: "Queue[tu
     try:
         spec = order.spec
         encoder = load_encoder(spec.encoder, layer=spec.layer, weights=order.weights, device=device)
-        engine = Engine(encoder, spec, keep_tokens=order.keep_tokens)
+        engine = Engine(
+            encoder,
+            spec,
+            keep_tokens=order.keep_tokens,
+            on_notice=lambda notice: answers.put(("notice", None, f"{device}: {notice}")),
+        )
         while True:
             for number, outcome in engine.embed(_burst(requests)):
                 answers.put(("done", number, outcome))

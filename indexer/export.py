@@ -4,28 +4,44 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from indexer.pipeline import find_sources
+from indexer.embedders import embedding
+from indexer.pipeline import READERS, find_sources
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
 from indexer.recipe import Options, refuse_without_rule
-from raptor_search.embedding import embed
 from raptor_search.errors import ReadError, UsageError
-from raptor_search.readers import Source, read
+from raptor_search.intensity import IntensityRule
+from raptor_search.readers import Source
+from raptor_search.readers.pool import ReadingPool
+from raptor_search.readers.volumes4d import VolumeIndex
 from raptor_search.specs import EmbeddingSpec
+from raptor_search.volume import Volume
 
 __all__ = ["export"]
 
 
 def export(
-    paths: Sequence[Path], out: Path, options: Options, progress: Progress | None = None
+    paths: Sequence[Path],
+    out: Path,
+    options: Options,
+    progress: Progress | None = None,
+    *,
+    volume_index: VolumeIndex = None,
 ) -> tuple[list[Path], list[tuple[Source, ReadError]]]:
     """Write one flat float32 `.npy` a volume, in the published order [plane, k, token], and `spec.json`.
+
+    Args:
+        paths: files and folders.
+        out: folder for the vectors, made where it is absent.
+        options: encoder and recipe.
+        progress: hears how far it is.
+        volume_index: which volume of a 4D file is taken, or "all"; None refuses 4D files.
 
     Returns:
         The files written, and the sources that could not be read.
@@ -40,23 +56,32 @@ def export(
         refused.append((source, error))
         progress.quarantined(source, error)
 
-    sources, _ = find_sources(paths, progress, refuse)
+    sources, _ = find_sources(paths, progress, refuse, volume_index)
     _make_folder(out)
     encoder, spec = options.load()
     refuse_without_rule(spec, sources)
     written = []
     names = _unique_names(sources)
-    with progress.embedding(len(sources)) as bar:
-        for source, scan in read_ahead(read, sources):
-            try:
-                if isinstance(scan, ReadError):
-                    raise scan
-                vector = embed(scan.volume, encoder, spec, progress=bar.slices).vector
-            except ReadError as error:
-                refuse(source, error)
+    with (
+        progress.embedding(len(sources)) as bar,
+        ReadingPool(READERS) as pool,
+        embedding(options, encoder, spec, progress=progress, bar=bar) as embedder,
+    ):
+
+        def readable() -> Iterator[tuple[Source, Volume, IntensityRule]]:
+            for source, read in read_ahead(pool.read, sources, workers=pool.workers):
+                if isinstance(read, ReadError):
+                    refuse(source, read)
+                    bar.volume_done(source.name)
+                else:
+                    yield source, read.scan.volume, read.rule
+
+        for source, outcome in embedder.embed(readable()):
+            if isinstance(outcome, ReadError):
+                refuse(source, outcome)
             else:
                 target = out / f"{names[source]}.npy"
-                _write_array(target, vector)
+                _write_array(target, outcome.vector)
                 written.append(target)
             bar.volume_done(source.name)
     _write_spec(out / "spec.json", spec)

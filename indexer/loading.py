@@ -6,9 +6,10 @@ from indexer.joining import JoinedTables
 from raptor_search.archive import Archive
 from raptor_search.catalog import KnownSource, NewVolume, StoredSpec
 from raptor_search.embedding import Embedding
+from raptor_search.intensity import IntensityRule
 from raptor_search.keys import ArchiveKey
-from raptor_search.preview import three_planes
-from raptor_search.readers import READER_VERSION, Scan, Source, content_digest, read
+from raptor_search.readers import READER_VERSION, Scan, Source
+from raptor_search.readers.pool import ReadingPool
 from raptor_search.readers.tables import annotate
 
 __all__ = ["Loaded", "Loader", "new_volume"]
@@ -25,6 +26,8 @@ class Loaded:
         was_embedded: whether that is these bytes, embedded under the run's spec.
         scan: voxels and metadata; None where nothing about it can have changed.
         preview: PNG of the three middle planes.
+        rule: the window that the voxels choose.
+        seconds: that reading took.
     """
 
     source: Source
@@ -32,11 +35,13 @@ class Loaded:
     known: KnownSource | None
     was_embedded: bool
     scan: Scan | None
-    preview: bytes | None
+    preview: bytes | None = None
+    rule: IntensityRule | None = None
+    seconds: float = 0.0
 
 
 class Loader:
-    """Reads sources for one run: safe to call from the reading thread."""
+    """Reads sources for one run: safe to call from the threads that wait for the reading processes."""
 
     def __init__(self, archive: Archive, stored: StoredSpec, joined: JoinedTables) -> None:
         self._catalog = archive.catalog
@@ -56,19 +61,22 @@ class Loader:
             and (known.size, known.mtime_ns) == (source.size, source.mtime_ns)
         )
 
-    def load(self, source: Source) -> Loaded:
-        """Hash the bytes, and read the scan unless they are embedded already.
+    def load(self, pool: ReadingPool, source: Source) -> Loaded:
+        """Read the scan and hash its bytes, in a process of the pool; no more than that where these are embedded.
 
         Raises:
             ReadError: where the source cannot be read.
         """
         known = self._catalog.known(self._key.digest("source", source.uri))
-        content_key = self._key.digest("content", content_digest(source))
+        if known and self._stored.id in known.spec_ids and known.reader == READER_VERSION and not self._joined.is_new:
+            content_key = self._key.digest("content", pool.digest(source))
+            if known.content_key == content_key:  # touched, and no more
+                return Loaded(source, content_key, known, True, None)
+        result = pool.read(source)
+        content_key = self._key.digest("content", result.digest)
         embedded = bool(known and known.content_key == content_key and self._stored.id in known.spec_ids)
-        if known and embedded and known.reader == READER_VERSION and not self._joined.is_new:
-            return Loaded(source, content_key, known, embedded, None, None)
-        scan = annotate(read(source), source, self._joined.about(source))
-        return Loaded(source, content_key, known, embedded, scan, three_planes(scan.volume))
+        scan = annotate(result.scan, source, self._joined.about(source))
+        return Loaded(source, content_key, known, embedded, scan, result.preview, result.rule, result.seconds)
 
 
 def new_volume(loaded: Loaded, key: ArchiveKey, stored: StoredSpec, embedding: Embedding | None) -> NewVolume:
@@ -91,6 +99,7 @@ def new_volume(loaded: Loaded, key: ArchiveKey, stored: StoredSpec, embedding: E
         spec_id=stored.id,
         vector=embedding.stored if embedding else None,
         intensity_rule=embedding.intensity_rule.name if embedding else None,
+        tokens=embedding.tokens if embedding else None,
         labels=scan.labels,
         preview=loaded.preview,
         patient_key=key.digest("patient", identity.scoped_patient) if identity.scoped_patient else None,

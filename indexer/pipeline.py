@@ -8,22 +8,31 @@ import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from indexer.embedders import embedding
+from indexer.filling import fill
 from indexer.joining import JoinedTables
-from indexer.loading import Loaded, Loader, new_volume
+from indexer.loading import Loader
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
 from indexer.recipe import Options, refuse_without_rule, resolve
+from indexer.stages import Stages
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
-from raptor_search.embedding import embed
 from raptor_search.encoders import Encoder
-from raptor_search.errors import ErasedError, ReadError, UsageError
+from raptor_search.errors import ReadError, UsageError
 from raptor_search.readers import Refused, Skipped, Source, discover
+from raptor_search.readers.columns import AGE_COLUMNS, column_name
+from raptor_search.readers.pool import ReadingPool
 from raptor_search.readers.tables import Table, find_participants, read_table
+from raptor_search.readers.volumes4d import VolumeIndex
 
-__all__ = ["IndexReport", "find_sources", "index"]
+__all__ = ["READERS", "IndexReport", "find_sources", "index"]
+
+READERS = 2
+"""Reading processes: a slow file holds up one of them, and the encoder is fed by the other."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +46,16 @@ class IndexReport:
         quarantined: sources that could not be read, with the reason.
         erased: sources left out because they, their bytes or their patient were erased from the archive.
         skipped: files that are no scans, counted by reason.
-        unmatched: rows of each table that was joined in this run that met no scan.
+        matched: rows of each table that was joined in this run that met a scan.
+        unmatched: how many rows of each table met none.
+        unmatched_lines: the lines of these rows.
         unread: cells of each table found by itself that could not be understood, and count as missing.
         ambiguous: rows of each table that name a file by its bare name, where several have it; one alone is labelled.
         dropped: columns of each table that were not kept.
         missing: sources of the archive that are no longer there (a run without paths looks for all of them).
         version: the index version that serves now, None where nothing is embedded.
         volumes: volumes embedded under the spec after the run.
+        stages: how long each stage took.
         interrupted: whether Ctrl-C ended it early; what was committed is kept and published.
     """
 
@@ -53,13 +65,16 @@ class IndexReport:
     quarantined: tuple[tuple[Source, ReadError], ...]
     erased: int
     skipped: dict[str, int]
+    matched: dict[str, int]
     unmatched: dict[str, int]
+    unmatched_lines: dict[str, tuple[int, ...]]
     unread: dict[str, int]
     ambiguous: dict[str, int]
     dropped: dict[str, tuple[str, ...]]
     missing: int
     version: int | None
     volumes: int
+    stages: Stages
     interrupted: bool
 
 
@@ -73,6 +88,8 @@ class _Tally:
     skipped: dict[str, int] = field(default_factory=dict)
     missing: int = 0
     has_read: bool = False
+    again: list[Source] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
     interrupted: bool = False
 
 
@@ -82,6 +99,8 @@ def index(
     home: Path | str,
     options: Options | None = None,
     labels: Sequence[Path | str] = (),
+    keep: Sequence[str] | None = None,
+    volume_index: VolumeIndex = None,
     add_spec: bool = False,
     progress: Progress | None = None,
 ) -> IndexReport:
@@ -91,7 +110,9 @@ def index(
         paths: files and folders; with `add_spec`, none means every source that the archive knows.
         home: the archive's folder, made where it is absent.
         options: encoder and recipe; the archive's own where left open.
-        labels: tables (CSV or TSV) joined on file, series or patient.
+        labels: tables (CSV, TSV or Parquet) joined on file, series or patient.
+        keep: the only columns of tables that are kept as labels; None keeps all but names, ids and dates.
+        volume_index: which volume of a 4D file is taken, or "all"; None refuses 4D files.
         add_spec: embed under a second spec instead of refusing options that differ.
         progress: hears how far the run is.
 
@@ -105,14 +126,25 @@ def index(
     for path in given:
         if not path.exists():  # said before an archive is made for nothing
             raise UsageError(f"{path}: no such file or folder")
-    tables = [read_table(Path(p)) for p in labels]
+    tables = [read_table(Path(p), keep=keep) for p in labels]
     with Archive.open(home, create=True) as archive, archive.writing():
-        run = _Run(archive, options or Options(), add_spec=add_spec, tables=tables, progress=progress or Silent())
+        run = _Run(
+            archive,
+            options or Options(),
+            add_spec=add_spec,
+            tables=tables,
+            keep=keep,
+            volume_index=volume_index,
+            progress=progress or Silent(),
+        )
         return run.over(given)
 
 
 def find_sources(
-    paths: Sequence[Path], progress: Progress, refuse: Callable[[Source, ReadError], None]
+    paths: Sequence[Path],
+    progress: Progress,
+    refuse: Callable[[Source, ReadError], None],
+    volume_index: VolumeIndex = None,
 ) -> tuple[list[Source], dict[str, int]]:
     """The volumes under `paths`, and how many files were no scans, by reason; `refuse` hears the broken ones.
 
@@ -123,7 +155,7 @@ def find_sources(
     skipped: Counter[str] = Counter()
     refused = 0
     with progress.discovering() as on_file:
-        for found in discover(paths, on_file=on_file):
+        for found in discover(paths, volume_index=volume_index, on_file=on_file):
             match found:
                 case Source():
                     sources.append(found)
@@ -140,7 +172,15 @@ def find_sources(
 def _nothing_found(paths: Sequence[Path], skipped: Counter[str]) -> str:
     names = ", ".join(str(p) for p in paths)
     reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.most_common()) or "no files at all"
-    return f"no scan found in {names} ({reasons}); expected DICOM series, NIfTI, NRRD or MedMNIST npz files"
+    return f"no scan found in {names} ({reasons}); expected DICOM series, NIfTI, NRRD, MHA or MedMNIST npz files"
+
+
+def _check_kept(keep: Sequence[str] | None, tables: Sequence[Table]) -> None:
+    columns = {name for table in tables for name in table.columns}
+    unknown = [name for name in keep or () if column_name(name) not in columns and column_name(name) not in AGE_COLUMNS]
+    if unknown:
+        there = ", ".join(sorted(columns)) or "no table: give one by `--labels FILE`"
+        raise UsageError(f"--keep {unknown[0]}: no table has such a column; expected one of {there}")
 
 
 def _holder(uri: str) -> Path:
@@ -150,16 +190,26 @@ def _holder(uri: str) -> Path:
 
 
 class _Run:
-    """One indexing run over one archive, under one spec."""
+    """One indexing run over one archive, under one spec; hears from `fill` what became of each source."""
 
     def __init__(
-        self, archive: Archive, options: Options, *, add_spec: bool, tables: list[Table], progress: Progress
+        self,
+        archive: Archive,
+        options: Options,
+        *,
+        add_spec: bool,
+        tables: list[Table],
+        keep: Sequence[str] | None,
+        volume_index: VolumeIndex,
+        progress: Progress,
     ) -> None:
         self.archive = archive
         self.catalog = archive.catalog
         self.options = options
         self.add_spec = add_spec
         self.tables = tables
+        self.keep = keep
+        self.volume_index = volume_index
         self.progress = progress
         self.tally = _Tally()
 
@@ -167,7 +217,8 @@ class _Run:
         sources = self._find(paths) if paths else self._find_known()
         beside = {table for path in paths if (table := find_participants(path)) is not None}
         own = {table.path.resolve() for table in self.tables}
-        found = [read_table(path, strict=False) for path in sorted(beside) if path.resolve() not in own]
+        found = [read_table(path, strict=False, keep=self.keep) for path in sorted(beside) if path.resolve() not in own]
+        _check_kept(self.keep, [*self.tables, *found])
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
         refuse_without_rule(spec, sources)
         stored = self.catalog.add_spec(spec, self._provenance())
@@ -183,7 +234,7 @@ class _Run:
         return self._report(stored, version, joined)
 
     def _find(self, paths: list[Path]) -> list[Source]:
-        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine)
+        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine, self.volume_index)
         return sources
 
     def _find_known(self) -> list[Source]:
@@ -195,6 +246,7 @@ class _Run:
         holders = sorted({path for uri in known if (path := _holder(uri)).exists()})
         if not holders:
             raise UsageError(f"{self.archive.home}: none of its {len(known)} sources is there: name a PATH")
+        self.volume_index = "all"
         sources = [source for source in self._find(holders) if source.uri in known]
         self.tally.missing = len(known) - len(sources)
         return sources
@@ -214,24 +266,26 @@ class _Run:
 
     def _provenance(self) -> dict[str, str]:
         packages = ("raptor-search", "torch", "transformers", "numpy")
-        return {"device": self.options.device} | {name: importlib.metadata.version(name) for name in packages}
+        return {"device": ",".join(self.options.devices)} | {
+            name: importlib.metadata.version(name) for name in packages
+        }
 
     def _embed_all(self, sources: list[Source], encoder: Encoder, stored: StoredSpec, joined: JoinedTables) -> None:
         loader = Loader(self.archive, stored, joined)
         todo = [s for s in sources if not loader.is_present(s)]
         self.tally.present += len(sources) - len(todo)
         todo = self._not_erased(todo)
-        with self.progress.embedding(len(todo)) as bar:
-            for source, loaded in read_ahead(loader.load, todo):
-                try:
-                    if isinstance(loaded, ReadError):
-                        raise loaded
-                    self._commit(loaded, encoder, stored, bar.slices)
-                except ReadError as error:
-                    self._quarantine(source, error)
-                except ErasedError:
-                    self.tally.erased += 1
-                bar.volume_done(source.name)
+        with (
+            self.progress.embedding(len(todo)) as bar,
+            ReadingPool(READERS) as pool,
+            embedding(self.options, encoder, stored.spec, progress=self.progress, bar=bar) as embedder,
+        ):
+            self.bar = bar
+            while todo:
+                read = read_ahead(partial(loader.load, pool), todo, workers=pool.workers)
+                self.tally.again = []
+                self.tally.stages += fill(self.catalog, stored, embedder, read, self)
+                todo = self.tally.again
 
     def _not_erased(self, sources: list[Source]) -> list[Source]:
         keys = [self.archive.key.digest("source", source.uri) for source in sources]
@@ -239,26 +293,34 @@ class _Run:
         self.tally.erased += sum(key in erased for key in keys)
         return [source for source, key in zip(sources, keys, strict=True) if key not in erased]
 
-    def _commit(
-        self, loaded: Loaded, encoder: Encoder, stored: StoredSpec, on_slices: Callable[[int, int], None]
-    ) -> None:
-        if loaded.scan is None:
-            if loaded.known is not None:
-                self.catalog.touch(loaded.known.id, loaded.source.size, loaded.source.mtime_ns)
-            self.tally.present += 1
-            return
+    def touched(self, source: Source) -> None:
+        """It was in the archive already; nothing was read."""
+        self.tally.present += 1
+        self.bar.volume_done(source.name)
+
+    def committed(self, source: Source, *, is_new: bool, is_shared: bool) -> None:
+        """It is in the archive."""
         self.tally.has_read = True
-        # Said before a minute of work; the commit looks again, within its transaction.
-        about = new_volume(loaded, self.archive.key, stored, None)
-        self.catalog.refuse_erased(about.content_key, about.patient_key, about.subject_key)
-        shared = self.catalog.vector_for(loaded.content_key, stored.id) is not None
-        embedding = None if shared else embed(loaded.scan.volume, encoder, stored.spec, progress=on_slices)
-        self.catalog.commit_volume(new_volume(loaded, self.archive.key, stored, embedding))
-        if loaded.was_embedded:
-            self.tally.present += 1
-        else:
+        if is_new:
             self.tally.added += 1
-            self.tally.shared += shared
+            self.tally.shared += is_shared
+        else:
+            self.tally.present += 1
+        self.bar.volume_done(source.name)
+
+    def refused(self, source: Source, error: ReadError) -> None:
+        """It is quarantined."""
+        self._quarantine(source, error)
+        self.bar.volume_done(source.name)
+
+    def erased(self, source: Source) -> None:
+        """It was erased once and stays out."""
+        self.tally.erased += 1
+        self.bar.volume_done(source.name)
+
+    def again(self, source: Source) -> None:
+        """The vector that it was to share went away meanwhile: it is read again at the end."""
+        self.tally.again.append(source)
 
     def _quarantine(self, source: Source, error: ReadError) -> None:
         key = self.archive.key
@@ -281,15 +343,18 @@ class _Run:
             added=self.tally.added,
             shared=self.tally.shared,
             present=self.tally.present,
-            erased=self.tally.erased,
             quarantined=tuple(self.tally.quarantined),
+            erased=self.tally.erased,
             skipped=dict(self.tally.skipped),
+            matched={str(t.path): len(t.matched) for t in tables},
             unmatched={str(t.path): len(t.unmatched) for t in tables},
+            unmatched_lines={str(t.path): t.unmatched for t in tables},
             unread={str(t.path): t.unread for t in tables},
             ambiguous={str(t.path): len(t.ambiguous) for t in tables},
             dropped={str(t.path): t.dropped for t in tables},
             missing=self.tally.missing,
             version=version,
             volumes=self.catalog.count(stored.id),
+            stages=self.tally.stages,
             interrupted=self.tally.interrupted,
         )

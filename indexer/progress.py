@@ -1,5 +1,6 @@
 """How far a run is: nothing, or a bar on the terminal with rate and time left."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -48,6 +49,9 @@ class Progress(Protocol):
     def quarantined(self, source: Source, error: ReadError) -> None:
         """A source could not be read."""
 
+    def notice(self, text: str) -> None:
+        """Something is done otherwise than asked; `text` says what and why."""
+
 
 class _SilentBar:
     def slices(self, done: int, total: int) -> None:
@@ -72,6 +76,10 @@ class Silent:
 
     def quarantined(self, source: Source, error: ReadError) -> None:
         """Say nothing: the report holds it."""
+
+    def notice(self, text: str) -> None:
+        """Log it as a warning, the way of a library."""
+        logging.getLogger(__name__).warning("%s", text)
 
 
 class _Rate(ProgressColumn):
@@ -142,3 +150,7 @@ class Terminal:
     def quarantined(self, source: Source, error: ReadError) -> None:
         """Name the file that the user gave, and why it was left out."""
         self._console.print(f"quarantined {source.uri}: {error.message}", style="yellow", soft_wrap=True, markup=False)
+
+    def notice(self, text: str) -> None:
+        """Say it in a line."""
+        self._console.print(text, style="yellow", soft_wrap=True, markup=False)

@@ -1,8 +1,7 @@
-"""Reading a few volumes ahead of the encoder, in order, with the memory bounded."""
+"""Reading a few volumes ahead of the encoder, with the memory bounded."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from raptor_search.errors import RaptorError, ReadError
@@ -10,31 +9,34 @@ from raptor_search.readers import Source
 
 __all__ = ["read_ahead"]
 
-READ_AHEAD = 2
-"""Volumes held in memory beside the one that is being embedded."""
-
 Loaded = TypeVar("Loaded")
 
 
 def read_ahead(
-    load: Callable[[Source], Loaded], sources: Sequence[Source]
+    load: Callable[[Source], Loaded], sources: Sequence[Source], *, workers: int = 1
 ) -> Iterator[tuple[Source, Loaded | ReadError]]:
-    """Each source with what `load` made of it, or the reason why it could not.
+    """Each source with what `load` made of it, or the reason why it could not: in the order given, but for a source
+    that takes longer than others, which holds none of them up.
 
     This is the per-file boundary: whatever a decoder raises costs that one file.
+
+    Args:
+        load: called from as many threads as there are workers.
+        sources: to be loaded.
+        workers: how many are loaded at a time; one more than that are held beside the one that is embedded.
     """
-    waiting: deque[tuple[Source, Future[Loaded]]] = deque()
+    waiting: dict[Future[Loaded], Source] = {}
     todo = iter(sources)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader") as reader:
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="reader") as reader:
         try:
             while True:
-                while len(waiting) < READ_AHEAD and (source := next(todo, None)) is not None:
-                    waiting.append((source, reader.submit(load, source)))
+                while len(waiting) <= workers and (source := next(todo, None)) is not None:
+                    waiting[reader.submit(load, source)] = source
                 if not waiting:
                     return
-                source, reading = waiting.popleft()
-                outcome = _outcome(reading)
-                yield source, outcome
+                wait(waiting, return_when=FIRST_COMPLETED)
+                reading = next(future for future in waiting if future.done())
+                yield waiting.pop(reading), _outcome(reading)
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
 

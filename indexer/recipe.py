@@ -27,7 +27,8 @@ class Options:
         preset: a name of `raptor_search.specs.PRESETS`.
         components: K.
         seed: of the Gaussian matrix.
-        device: where torch runs; provenance, not part of the spec.
+        keep_tokens: whether an archive keeps the mean tokens too, from which other K and seeds follow.
+        devices: where torch runs, a process for each where there are several; provenance, not part of the spec.
 
     Raises:
         UsageError: on construction, for a name that does not exist.
@@ -40,9 +41,12 @@ class Options:
     preset: str | None = None
     components: int | None = None
     seed: int | None = None
-    device: str = "cpu"
+    keep_tokens: bool = False
+    devices: tuple[str, ...] = ("cpu",)
 
     def __post_init__(self) -> None:
+        if not self.devices or not all(self.devices):
+            raise UsageError("--devices: expected names parted by commas, such as cuda:0,cuda:1")
         if self.encoder is not None:
             encoder_card(self.encoder)
         _known("--preset", self.preset, list(PRESETS))
@@ -60,7 +64,9 @@ class Options:
         recipe = PRESETS[self.preset] if self.preset else (like.recipe if like else PRESETS["default"])
         components = self.components or (like.components_drawn if like else 100)
         seed = self.seed if self.seed is not None else (like.seed if like else 0)
-        encoder = load_encoder(name, layer=layer, weights=self.weights, device=self.device)
+        # Several devices have processes of their own, which load it there: here only its spec is wanted.
+        device = self.devices[0] if len(self.devices) == 1 else "cpu"
+        encoder = load_encoder(name, layer=layer, weights=self.weights, device=device)
         return encoder, spec_for(encoder, recipe, components=components, seed=seed)
 
 

@@ -1,5 +1,6 @@
 """What the `raptor` command prints: tables for people, plain dictionaries for `--json`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["hits", "report", "report_json", "status"]
 
 SHOWN_QUARANTINE = 20
+SHOWN_LINES = 20
 
 
 def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
@@ -30,13 +32,16 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
             {"source": source.uri, "code": error.code, "reason": error.message} for source, error in done.quarantined
         ],
         "skipped": done.skipped,
+        "matched": done.matched,
         "unmatched": done.unmatched,
+        "unmatched_lines": {name: list(lines) for name, lines in done.unmatched_lines.items()},
         "unread": done.unread,
         "ambiguous": done.ambiguous,
         "dropped": {name: list(columns) for name, columns in done.dropped.items()},
         "missing": done.missing,
         "index_version": done.version,
         "volumes": done.volumes,
+        "seconds": done.stages.to_dict(),
         "interrupted": done.interrupted,
     }
 
@@ -49,20 +54,12 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
 
     if done.skipped:
         say("Left out: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
-    for name, rows in done.unmatched.items():
-        if rows:
-            say(f"{name}: {rows} rows met no scan")
-    for name, cells in done.unread.items():
-        if cells:
-            say(f"{name}: {cells} cells could not be understood and count as missing")
-    for name, rows in done.ambiguous.items():
-        if rows:
-            say(f"{name}: {rows} rows name a file that several folders have; only the first was labelled: give paths")
-    for name, columns in done.dropped.items():
-        if columns:
-            say(f"{name}: columns not kept, they look like names, ids or dates: {', '.join(columns)}")
+    for line in _about_tables(done):
+        say(line)
     if done.missing:
         say(f"{done.missing} sources of the archive are no longer there: they keep their old vectors only")
+    if done.stages.wall:
+        say(done.stages.sentence())
     if done.interrupted:
         say("Stopped early; run the command again to go on")
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
@@ -71,6 +68,23 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
     say(f"{home}: {done.volumes} volumes searchable, index version {done.version}")
     if done.quarantined:
         say(f"Why each was quarantined: raptor status --home {home}")
+
+
+def _about_tables(done: "IndexReport") -> Iterator[str]:
+    """What each table said, and what of it was not used."""
+    for name, lines in done.unmatched_lines.items():
+        if lines:
+            listed = ", ".join(map(str, lines[:SHOWN_LINES])) + (", ..." if len(lines) > SHOWN_LINES else "")
+            yield f"{name}: {done.matched[name]} rows met a scan, {len(lines)} met none: lines {listed}"
+    for name, cells in done.unread.items():
+        if cells:
+            yield f"{name}: {cells} cells could not be understood and count as missing"
+    for name, rows in done.ambiguous.items():
+        if rows:
+            yield f"{name}: {rows} rows name a file that several folders have; only the first was labelled: give paths"
+    for name, columns in done.dropped.items():
+        if columns:
+            yield f"{name}: columns not kept (`--keep COLUMN` keeps one): {', '.join(columns)}"
 
 
 def hits(out: Console, result: SearchResult, notice: str | None) -> None:

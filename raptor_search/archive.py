@@ -6,6 +6,7 @@ with Archive.open("raptor-archive") as archive:
 """
 
 import dataclasses
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,6 +26,7 @@ from raptor_search.filters import Filter, parse_where
 from raptor_search.index_files import index_files
 from raptor_search.keys import ArchiveKey
 from raptor_search.publishing import publish
+from raptor_search.reprojection import reproject, reprojected
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.serving import IndexCache
 from raptor_search.sketching import sketch_all
@@ -35,6 +37,7 @@ from raptor_search.volume import Volume
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
     from raptor_search.embedding import Embedding, Encoder, Progress
     from raptor_search.readers import Scan
+    from raptor_search.readers.pool import ReadingPool
 
 __all__ = ["NOTICE", "Archive", "ArchiveStatus", "Question"]
 
@@ -78,6 +81,8 @@ class Archive(Upkeep):
         self.catalog = catalog
         self._indexes = IndexCache(home.absolute())
         self._encoders = EncoderCache(catalog, device)
+        self._reading: ReadingPool | None = None
+        self._reading_lock = threading.Lock()
 
     @classmethod
     def open(
@@ -140,8 +145,21 @@ class Archive(Upkeep):
                 publish(archive.catalog, home, stored)  # the backup held no sound file of it
         return archive
 
+    @property
+    def reading(self) -> "ReadingPool":
+        """The process that reads scans for this archive, started when it is first asked."""
+        from raptor_search.readers.pool import ReadingPool
+
+        with self._reading_lock:
+            if self._reading is None:
+                self._reading = ReadingPool()
+            return self._reading
+
     def close(self) -> None:
-        """Give back the database's connections."""
+        """Give back the database's connections, and end the process that reads."""
+        with self._reading_lock:
+            if self._reading is not None:
+                self._reading.close()
         self.catalog.close()
 
     def __enter__(self) -> Self:
@@ -228,10 +246,8 @@ class Archive(Upkeep):
         """
         stored = self.spec(spec)
         if isinstance(query, Path | str):
-            from raptor_search.readers import content_digest, read_file
-
-            source, scan = read_file(Path(query))
-            return self.ask_scan(scan, content_digest(source), spec=stored.fingerprint, progress=progress)
+            _, read = self.reading.read_file(Path(query))
+            return self.ask_scan(read.scan, read.digest, spec=stored.fingerprint, progress=progress)
         record = self.catalog.volume(int(query))
         return Question(
             vector=self.catalog.vectors([record.id], stored.id)[0],
@@ -250,7 +266,7 @@ class Archive(Upkeep):
             ReadError, SpecError, WeightsError: it cannot be embedded.
         """
         stored = self.spec(spec)
-        patient = scan.identity.patient
+        patient = scan.identity.scoped_patient
         return Question(
             # As stored: a scan that is in the archive then scores exactly 1.
             vector=self.embed(scan.volume, spec=stored.fingerprint, progress=progress).stored,
@@ -321,9 +337,7 @@ class Archive(Upkeep):
         from raptor_search.embedding import embed
 
         if not isinstance(volume, Volume):
-            from raptor_search.readers import read_file
-
-            volume = read_file(Path(volume))[1].volume
+            volume = self.reading.read_file(Path(volume))[1].scan.volume
         stored = self.spec(spec)
         return embed(volume, self.encoder(stored), stored.spec, progress=progress)
 
@@ -378,6 +392,39 @@ class Archive(Upkeep):
             hear("Training", len(chosen), len(chosen))
         return [version for version in built if version is not None]
 
+    def reproject(
+        self,
+        *,
+        components: int | None = None,
+        seed: int | None = None,
+        spec: str | None = None,
+        progress: Step | None = None,
+    ) -> tuple[StoredSpec, int]:
+        """Add a spec of another K or seed, its vectors projected from the mean tokens that were kept; publish it.
+
+        Args:
+            components: K of the new spec; None means as it is.
+            seed: likewise.
+            spec: fingerprint, or its start, of the spec whose tokens were kept.
+            progress: hears what is done.
+
+        Returns:
+            The new spec, and how many volumes were given a vector.
+
+        Raises:
+            QueryError: no tokens were kept, or nothing would differ.
+            SpecError: a value out of range.
+            LockedError: another process writes to the archive.
+        """
+        hear, source = progress or silent, self.spec(spec)
+        wanted = reprojected(source.spec, components=components, seed=seed)
+        with self.writing(hear):
+            target = self.catalog.add_spec(wanted, source.provenance)
+            self._encoders.share(source, target)
+            done = reproject(self.catalog, source, target, progress=hear)
+            self.publish(target.fingerprint)
+        return target, done
+
     def status(self) -> ArchiveStatus:
         """What the archive holds, whether its indexes are sound, and what is quarantined."""
         return describe(self.catalog, self.home, self.notice)
@@ -388,13 +435,9 @@ class Archive(Upkeep):
         Raises:
             QueryError: too few scans.
         """
-        from raptor_search.cohort import cohort_map
+        from raptor_search.mapping import draw_map
 
-        stored = self.spec(spec)
-        ids, sketches, _ = sketch_all(self.catalog, stored, self.catalog.ids(stored.id))
-        drawn = cohort_map(sketches, ids)
-        parameters = dataclasses.asdict(drawn.parameters)
-        return self.catalog.save_map(stored.id, drawn.ids, drawn.coordinates, parameters)
+        return draw_map(self.catalog, self.spec(spec)).drawn
 
     def latest_map(self, spec: str | None = None) -> StoredMap | None:
         """The map that was drawn last, or None; scans may have come and gone since."""

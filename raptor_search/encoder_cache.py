@@ -53,6 +53,12 @@ class EncoderCache:
             token = self._catalog.key.encrypt(os.fspath(weights.absolute()))
             self._catalog.set_setting(_setting(stored), token.decode("ascii"))
 
+    def share(self, stored: StoredSpec, other: StoredSpec) -> None:
+        """Remember for another spec of the same encoder where its weights lie."""
+        token = self._catalog.setting(_setting(stored))
+        if token is not None:
+            self._catalog.set_setting(_setting(other), token)
+
     def _load(self, stored: StoredSpec) -> "Encoder":
         from raptor_search.encoders import load_encoder
 

@@ -19,7 +19,7 @@ LAYERS = (
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
     | {"rerank", "serving", "sketching", "surveying", "truth"}
-    | {"selecting", "erasure", "verifying", "backups", "upkeep"}
+    | {"selecting", "erasure", "verifying", "backups", "upkeep", "reprojection"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"}
     | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}

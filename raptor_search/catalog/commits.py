@@ -22,9 +22,11 @@ from raptor_search.catalog.tables import (
     PrefixRow,
     PreviewRow,
     QuarantineRow,
+    TokenMeansRow,
     VectorRow,
     VolumeRow,
 )
+from raptor_search.catalog.tokens import encode_tokens
 from raptor_search.catalog.vectors import VectorQueries, encode, prefix
 from raptor_search.errors import CatalogError, UsageError
 
@@ -59,6 +61,7 @@ class CommitQueries(VectorQueries):
         """
         stored = self._spec_of(new.spec_id)
         data = None if new.vector is None else encode(new.vector, stored.spec)
+        tokens = None if new.tokens is None else encode_tokens(new.tokens)
         locator = self.key.encrypt(new.locator)
         with self._committing() as session:
             refuse_erased(session, self.key, *keys_of(new))
@@ -72,7 +75,7 @@ class CommitQueries(VectorQueries):
             _fill(row, new, locator)
             session.add(row)
             session.flush()
-            _embed(session, row, stored, data, new.intensity_rule)
+            _embed(session, row, stored, data, new.intensity_rule, tokens)
             if old is not None and not same:
                 _replace(session, old, row)
             give_labels(session, row.id, new.labels)
@@ -173,7 +176,14 @@ def _fill(row: VolumeRow, new: NewVolume, locator: bytes) -> None:
     row.spacing_r, row.spacing_a, row.spacing_s = new.spacing
 
 
-def _embed(session: Session, row: VolumeRow, stored: StoredSpec, data: bytes | None, rule: str | None) -> int:
+def _embed(
+    session: Session,
+    row: VolumeRow,
+    stored: StoredSpec,
+    data: bytes | None,
+    rule: str | None,
+    tokens: bytes | None = None,
+) -> int:
     """Give a volume its vector under a spec, the one of equal bytes where there is one; returns the embedding's id."""
     spec_id = stored.id
     vector_id = session.scalar(
@@ -189,6 +199,8 @@ def _embed(session: Session, row: VolumeRow, stored: StoredSpec, data: bytes | N
         session.flush()
         vector_id = vector.id
         session.add(PrefixRow(vector_id=vector_id, data=prefix(data, stored.spec)))
+        if tokens is not None:
+            session.add(TokenMeansRow(vector_id=vector_id, data=tokens))
     there = session.scalar(
         select(EmbeddingRow.id).where(EmbeddingRow.volume_id == row.id, EmbeddingRow.spec_id == spec_id)
     )

@@ -8,14 +8,17 @@ from typing import Literal, Self
 from sqlalchemy import Connection, insert, select
 
 from raptor_search.catalog.checking import CheckQueries
+from raptor_search.catalog.cohorts import CohortQueries
 from raptor_search.catalog.commits import CommitQueries
 from raptor_search.catalog.copying import CopyQueries
 from raptor_search.catalog.database import Database, database_url
 from raptor_search.catalog.locks import make_home
 from raptor_search.catalog.measures import MeasureQueries
+from raptor_search.catalog.proposals import ProposalQueries
 from raptor_search.catalog.removing import RemovalQueries
 from raptor_search.catalog.schema import absent_message, current_state, migrate, newer_message, older_message
 from raptor_search.catalog.tables import SettingRow
+from raptor_search.catalog.tokens import TokenQueries
 from raptor_search.catalog.versions import VersionQueries
 from raptor_search.catalog.volumes import VolumeQueries
 from raptor_search.errors import CatalogError, KeyMismatchError
@@ -27,7 +30,18 @@ KEY_CHECK = "key_check"
 """The setting that holds the check value of the archive's key."""
 
 
-class Catalog(CommitQueries, VolumeQueries, VersionQueries, MeasureQueries, RemovalQueries, CheckQueries, CopyQueries):
+class Catalog(
+    CommitQueries,
+    VolumeQueries,
+    VersionQueries,
+    MeasureQueries,
+    RemovalQueries,
+    CheckQueries,
+    CopyQueries,
+    TokenQueries,
+    CohortQueries,
+    ProposalQueries,
+):
     """Everything that an archive knows, as frozen records and arrays.
 
     Every method is one short transaction, so that threads may share a catalog. Open it with `open`.

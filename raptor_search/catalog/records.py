@@ -152,6 +152,7 @@ class NewVolume:
         orientation: codes of the stored axes, such as "LPS".
         subject_key: keyed hash of the patient without the data set; `patient_key` may hold both.
         reader: version of the readers that made it.
+        tokens: what the vector was projected from, [plane, token, d], to be kept beside it, or None.
 
     Raises:
         UsageError: on construction, where a key is not a keyed hash: raw identifiers are never stored.
@@ -214,6 +215,7 @@ class NewVolume:
     kernel: str | None = None
     subject_key: str | None = None
     reader: int | None = None
+    tokens: Float[np.ndarray, "plane token d"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("source_key", "content_key", "patient_key", "study_key", "series_key", "site_key", "subject_key"):

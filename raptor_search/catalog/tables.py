@@ -15,12 +15,16 @@ __all__ = [
     "GenerationRow",
     "IndexMeasuresRow",
     "IndexVersionRow",
+    "KnnGraphRow",
     "LabelRow",
+    "MapDetailRow",
     "PrefixRow",
     "PreviewRow",
+    "ProposalRow",
     "QuarantineRow",
     "SettingRow",
     "SpecRow",
+    "TokenMeansRow",
     "TombstoneRow",
     "VectorRow",
     "VolumeRow",
@@ -149,6 +153,15 @@ class PrefixRow(Base):
     """The first 10 components of a vector, apart from it, so that a cascade reads little."""
 
     __tablename__ = "prefix"
+
+    vector_id: Mapped[int] = mapped_column(ForeignKey("vector.id", ondelete="CASCADE"), primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TokenMeansRow(Base):
+    """What a vector was projected from, where it is kept: float16 [plane, token, d], little-endian, C order."""
+
+    __tablename__ = "token_means"
 
     vector_id: Mapped[int] = mapped_column(ForeignKey("vector.id", ondelete="CASCADE"), primary_key=True)
     data: Mapped[bytes] = mapped_column(LargeBinary)
@@ -304,3 +317,49 @@ class TombstoneRow(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     erased_at: Mapped[float]
+
+
+class KnnGraphRow(Base):
+    """The nearest scans of each scan under an index version.
+
+    Volume ids are little-endian int64, one a row; indices (int32, -1 where there are fewer) and scores (float32) are
+    rows of `neighbours`.
+    """
+
+    __tablename__ = "knn_graph"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("index_version.id", ondelete="CASCADE"), primary_key=True)
+    neighbours: Mapped[int]
+    is_exact: Mapped[bool]
+    volume_ids: Mapped[bytes] = mapped_column(LargeBinary)
+    indices: Mapped[bytes] = mapped_column(LargeBinary)
+    scores: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[float]
+
+
+class MapDetailRow(Base):
+    """What was found on a map: the cluster of each volume (little-endian int32, -1 for none), and the rest as JSON."""
+
+    __tablename__ = "map_detail"
+
+    map_id: Mapped[int] = mapped_column(ForeignKey("cohort_map.id", ondelete="CASCADE"), primary_key=True)
+    version_id: Mapped[int]
+    clusters: Mapped[bytes] = mapped_column(LargeBinary)
+    document: Mapped[str]
+
+
+class ProposalRow(Base):
+    """A value that neighbours propose for a volume: no label until somebody accepts it. NULL where they abstain."""
+
+    __tablename__ = "proposal"
+    __table_args__ = (UniqueConstraint("volume_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    volume_id: Mapped[int] = mapped_column(ForeignKey("volume.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(index=True)
+    value: Mapped[str | None]
+    confidence: Mapped[float]
+    reason: Mapped[str | None]
+    document: Mapped[str]
+    author: Mapped[str]
+    proposed_at: Mapped[float]
