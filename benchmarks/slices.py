@@ -14,10 +14,10 @@ way of averaging is read off the same tokens:
 
 Columns: cosine to `all` after subtracting the mean of the real volumes' `all` (mean and least of the real volumes);
 share of the ten nearest derived scans that are also the ten nearest by `all`; how often the first hit is of the same
-source, and the mean average precision of that. Then a planted bright sphere of a given diameter in voxels of the cube,
-in the scans of the first sessions: area under the ROC curve of a logistic regression (L2 chosen inside the training
-part) that tells the scan with the sphere from the scan without, trained on the scans of other sources; 95% intervals
-resample sources.
+source, and the mean average precision of that (numbers of slices alone). Then a planted bright sphere of a given
+diameter in voxels of the cube, in the scans of the first sessions: area under the ROC curve of a logistic regression
+(L2 chosen inside the training part) that tells the scan with the sphere from the scan without, trained on the scans of
+other sources; 95% intervals resample sources.
 
 All scans but the real volumes are derived, the spheres are drawn: the figures compare ways of averaging with each
 other, and say nothing of findings in patients.
@@ -223,7 +223,8 @@ def vectors_of(case: Case, encoder: Encoder, *, spheres: bool) -> dict[str, Vect
     matrix = gaussian_matrix(encoder.card.dim, spec_for(encoder, "full", components=COMPONENTS))
     cube = cube_of(case.volume())
     stacks = [images(cube, plane) for plane in range(3)]
-    looks = [Looks(sight.tokens(s), {n: sight.tokens(slab_means(s, n)) for n in SLABS}) for s in stacks]
+    slabs = SLABS if spheres or case.session == 0 else ()
+    looks = [Looks(sight.tokens(s), {n: sight.tokens(slab_means(s, n)) for n in slabs}) for s in stacks]
     result = dict(_projected(looks, matrix))
     if spheres:
         number = [s.name for s in SOURCES].index(case.source.name)
@@ -293,21 +294,27 @@ class Row:
     cosine_mean: float | None
     cosine_min: float | None
     overlap: float | None
-    first_same_source: float
-    same_source_map: float
+    first_same_source: float | None
+    same_source_map: float | None
     auroc: dict[int, tuple[float, float, float]]
 
 
-def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: Path, with_spheres: int) -> Row:
+def retrieval(variant: str, derived: Sequence[Case], cache: Path) -> tuple[float, float, float]:
+    """Share of the ten nearest kept, how often the first is of the same source, and mean average precision of that."""
     sources = np.array([case.source.name for case in derived])
-    planted_in = [case for case in derived if case.session <= with_spheres]
-    whole, mine = read_vectors(derived, cache, "all"), read_vectors(derived, cache, variant)
-    _, best = nearest(whole)
-    _, order = nearest(mine)
+    _, best = nearest(read_vectors(derived, cache, "all"))
+    _, order = nearest(read_vectors(derived, cache, variant))
     overlap = np.mean([len(set(a[:NEAREST]) & set(b[:NEAREST])) / NEAREST for a, b in zip(best, order, strict=True)])
+    first = (sources[order[:, 0]] == sources).mean()
+    return float(overlap), float(first), average_precision(order, sources)
+
+
+def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: Path, with_spheres: int) -> Row:
+    planted_in = [case for case in derived if case.session <= with_spheres]
+    found = retrieval(variant, derived, cache) if variant in map(_count_name, COUNTS) else (None, None, None)
     cosine = None
-    if mine.shape == whole.shape:
-        true, held = read_vectors(real, cache, "all"), read_vectors(real, cache, variant)
+    true, held = read_vectors(real, cache, "all"), read_vectors(real, cache, variant)
+    if held.shape == true.shape:
         mean = true.mean(axis=0, dtype=np.float64)
         cosine = (centred_unit(true, mean) * centred_unit(held, mean)).sum(axis=1)
     count = SIDE if variant.startswith("all") else int(variant.split(maxsplit=1)[0])
@@ -316,9 +323,9 @@ def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: P
         encoded=3 * count,
         cosine_mean=None if cosine is None else float(cosine.mean()),
         cosine_min=None if cosine is None else float(cosine.min()),
-        overlap=float(overlap),
-        first_same_source=float((sources[order[:, 0]] == sources).mean()),
-        same_source_map=average_precision(order, sources),
+        overlap=found[0],
+        first_same_source=found[1],
+        same_source_map=found[2],
         auroc={d: detected(planted_in, cache, variant, d) for d in SPHERES if planted_in},
     )
 
@@ -333,7 +340,6 @@ def detection(
 ) -> tuple[float, float, float]:
     """AUROC and its 95% interval over sources, of telling scans with a sphere from those without, source by source."""
     both = np.concatenate([clean, with_sphere]).astype(np.float64)
-    both -= both.mean(axis=0)
     truth = np.repeat([0, 1], len(clean))
     groups = np.tile(sources, 2)
     gram = both @ both.T / np.mean((both**2).sum(axis=1))
@@ -367,6 +373,8 @@ def _decide(
     gram: NDArray[np.float64], truth: NDArray[np.int_], train: NDArray[np.intp], test: NDArray[np.intp], penalty: float
 ) -> NDArray[np.float64]:
     """Logistic regression in the span of the training scans: coordinates from their Gram matrix, no number lost."""
+    near = gram[:, train].mean(axis=1)
+    gram = gram - near[:, None] - near + near[train].mean()  # centred on the mean of the training scans
     values, directions = np.linalg.eigh(gram[np.ix_(train, train)])
     kept = values > values.max() * 1e-10
     axes = directions[:, kept] / np.sqrt(values[kept])
