@@ -88,7 +88,7 @@ def _contract(weights: Float[np.ndarray, "b n"], voxels: Float[Tensor, "i j k"],
     used = np.flatnonzero(weights.any(axis=0))
     # Moved to the front first: along another axis of a volume that lies otherwise in memory it takes 100 times as long.
     near = voxels.movedim(axis, 0).index_select(0, torch.from_numpy(used).to(voxels.device))
-    return (_tensor(weights[:, used], voxels.device) @ near.flatten(1)).unflatten(1, near.shape[1:])
+    return (_tensor(weights[:, used], voxels.device) @ near.flatten(1)).reshape(-1, *near.shape[1:])
 
 
 def _tensor(array: Float[np.ndarray, "*shape"], device: torch.device) -> Float[Tensor, "*shape"]:
