@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from indexer import label_commands
 from indexer.upkeep import commands as upkeep_commands
 from raptor_search.errors import RaptorError
 
@@ -86,6 +87,7 @@ def index(
     ] = None,
     volume_index: Volume = None,
     add_spec: Annotated[bool, typer.Option("--add-spec", help="Embed under a second spec.")] = False,
+    factory: Annotated[str | None, typer.Option("--index", help="FAISS factory string; by size by default.")] = None,
     keep_tokens: Annotated[
         bool, typer.Option("--keep-tokens", help="Keep the mean tokens too (1.5 MB a scan), for `raptor reproject`.")
     ] = False,
@@ -117,6 +119,7 @@ def index(
         keep=keep,
         volume_index=parse_volume_index(volume_index),
         add_spec=add_spec,
+        factory=factory,
         progress=Terminal(err),
     )
     if as_json:
@@ -170,6 +173,12 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Hits.", min=1)] = 10,
     where: Annotated[str | None, typer.Option(help="A filter, such as \"modality = 'CT' and age > 60\".")] = None,
     exclude_patient: Annotated[str | None, typer.Option(help="Leave out the scans of this patient id.")] = None,
+    like: Annotated[list[int] | None, typer.Option(help="Volume id of an example that hits should resemble.")] = None,
+    unlike: Annotated[list[int] | None, typer.Option(help="Volume id of one that they should not.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Cells to compare, PLANE:ROWS,COLUMNS, such as axial:4-7,9-11.")
+    ] = None,
+    collapse: Annotated[bool, typer.Option("--collapse", help="Show equal scans once.")] = False,
     volume_index: Annotated[
         int | None, typer.Option("--volume-index", help="Volume of a 4D file that is the query, from 0.", min=0)
     ] = None,
@@ -179,10 +188,22 @@ def search(
     """Find the archive's scans most similar to one scan."""
     from indexer import render
     from raptor_search.archive import Archive
+    from raptor_search.region import parse_region
 
+    regions = [parse_region(text) for text in region or ()]
     scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")
     with Archive.open(home) as archive:
-        result = archive.search(scan, k=k, where=where, exclude_patient=exclude_patient, spec=spec)
+        result = archive.search(
+            scan,
+            k=k,
+            where=where,
+            exclude_patient=exclude_patient,
+            like=like or (),
+            unlike=unlike or (),
+            region=regions,
+            collapse=collapse,
+            spec=spec,
+        )
         if as_json:
             print(json.dumps(result.to_dict(), indent=2))
         else:
@@ -257,14 +278,7 @@ def upgrade(home: Home = DEFAULT_HOME) -> None:
     out.print(f"{home} is up to date", soft_wrap=True)
 
 
-@app.command(name="map")
-def map_(home: Home = DEFAULT_HOME) -> None:
-    """Draw the cohort map (UMAP) that the page shows."""
-    from raptor_search.archive import Archive
-
-    with Archive.open(home) as archive, err.status("Computing the map"):
-        drawn = archive.draw_map()
-    out.print(f"Map of {len(drawn.volume_ids)} scans stored in {home}", soft_wrap=True)
+label_commands.register(app)
 
 
 @app.command(name="app")

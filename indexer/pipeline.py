@@ -23,6 +23,7 @@ from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
 from raptor_search.encoders import Encoder
 from raptor_search.errors import ReadError, UsageError
+from raptor_search.index import check_factory
 from raptor_search.readers import Refused, Skipped, Source, discover
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
@@ -102,6 +103,7 @@ def index(
     keep: Sequence[str] | None = None,
     volume_index: VolumeIndex = None,
     add_spec: bool = False,
+    factory: str | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Embed every volume under `paths` that the archive does not have yet, and publish the index.
@@ -114,10 +116,11 @@ def index(
         keep: the only columns of tables that are kept as labels; None keeps all but names, ids and dates.
         volume_index: which volume of a 4D file is taken, or "all"; None refuses 4D files.
         add_spec: embed under a second spec instead of refusing options that differ.
+        factory: FAISS factory string of the index; None keeps its kind, or chooses by size.
         progress: hears how far the run is.
 
     Raises:
-        UsageError: a path that is not there, or no scan below any of them.
+        UsageError: a path that is not there, no scan below any of them, or a factory that FAISS cannot read.
         SpecError: options that differ from the archive's spec.
         LockedError: another process is indexing into this archive.
     """
@@ -126,6 +129,8 @@ def index(
     for path in given:
         if not path.exists():  # said before an archive is made for nothing
             raise UsageError(f"{path}: no such file or folder")
+    if factory is not None:
+        check_factory(factory)
     tables = [read_table(Path(p), keep=keep) for p in labels]
     with Archive.open(home, create=True) as archive, archive.writing():
         run = _Run(
@@ -135,6 +140,7 @@ def index(
             tables=tables,
             keep=keep,
             volume_index=volume_index,
+            factory=factory,
             progress=progress or Silent(),
         )
         return run.over(given)
@@ -201,6 +207,7 @@ class _Run:
         tables: list[Table],
         keep: Sequence[str] | None,
         volume_index: VolumeIndex,
+        factory: str | None,
         progress: Progress,
     ) -> None:
         self.archive = archive
@@ -210,6 +217,7 @@ class _Run:
         self.tables = tables
         self.keep = keep
         self.volume_index = volume_index
+        self.factory = factory
         self.progress = progress
         self.tally = _Tally()
 
@@ -230,7 +238,7 @@ class _Run:
             self._release_mended(paths)
         except KeyboardInterrupt:
             self.tally.interrupted = True
-        version = self.archive.publish(spec.fingerprint)
+        version = self.archive.publish(spec.fingerprint, factory=self.factory)
         return self._report(stored, version, joined)
 
     def _find(self, paths: list[Path]) -> list[Source]:

@@ -94,8 +94,8 @@ def hits(out: Console, result: SearchResult, notice: str | None) -> None:
         out.print(f"              {hit.source}", soft_wrap=True, highlight=False, markup=False)
     answer = "exact" if result.exact else "approximate"
     out.print(
-        f"Cosine score, centring: {result.centring}. {answer} answer; index version {result.index_version}, "
-        f"spec {result.spec_fingerprint[:12]}",
+        f"Cosine score, centring: {result.centring}{_percent(result)}. {answer} answer; "
+        f"index version {result.index_version}, spec {result.spec_fingerprint[:12]}",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -104,12 +104,19 @@ def hits(out: Console, result: SearchResult, notice: str | None) -> None:
         out.print(note, style="yellow", soft_wrap=True, highlight=False, markup=False)
 
 
+def _percent(result: SearchResult) -> str:
+    known = any(hit.percentile is not None for hit in result.hits)
+    return "; %: pairs of different patients in the archive that are less alike" if known else ""
+
+
 def _hit_line(hit: Hit) -> str:
     metadata = hit.metadata
     labels = ", ".join(f"{name}={value}" for name, value in metadata["labels"].items())
     facts = [str(metadata["modality"] or "-"), str(metadata["patient"] or "-"), labels]
     mark = " (same bytes)" if hit.duplicate else ""
-    return f"{hit.rank:4}  {hit.score:6.3f}  " + "  ".join(fact for fact in facts if fact) + mark
+    copies = f" (and {len(hit.copies)} equal)" if hit.copies else ""
+    above = "" if hit.percentile is None else f"{hit.percentile:5.1f}%  "
+    return f"{hit.rank:4}  {hit.score:6.3f}  {above}" + "  ".join(fact for fact in facts if fact) + mark + copies
 
 
 def status(out: Console, facts: ArchiveStatus) -> None:

@@ -7,6 +7,7 @@ with Archive.open("raptor-archive") as archive:
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -26,10 +27,10 @@ from raptor_search.filters import Filter, parse_where
 from raptor_search.index_files import index_files
 from raptor_search.keys import ArchiveKey
 from raptor_search.publishing import publish
+from raptor_search.region import Region, region_columns
 from raptor_search.reprojection import reproject, reprojected
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.serving import IndexCache
-from raptor_search.sketching import sketch_all
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
 from raptor_search.upkeep import Step, Upkeep, account, silent
 from raptor_search.volume import Volume
@@ -200,6 +201,10 @@ class Archive(Upkeep):
         where: str | Filter | None = None,
         exclude_patient: str | None = None,
         exclude_same_patient: bool = False,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+        region: Sequence[Region] = (),
+        collapse: bool = False,
         spec: str | None = None,
         progress: "Progress | None" = None,
     ) -> SearchResult:
@@ -212,18 +217,22 @@ class Archive(Upkeep):
             where: a filter, such as "modality = 'CT' and age > 60".
             exclude_patient: a patient id, as the files have it, whose scans are left out.
             exclude_same_patient: leave out the scans of the query's own patient.
+            like: ids of volumes that pull the query towards them; they are left out of the hits.
+            unlike: ids of volumes that push it away; likewise.
+            region: cells that the score is confined to, such as `parse_region("axial:4-7,9-11")`; none means all.
+            collapse: let the best of equal scans stand for the others.
             spec: fingerprint, or its start, of a spec that is not the default.
             progress: hears how many slices are embedded.
 
         Raises:
-            QueryError: a filter or k that cannot be, or no such spec.
+            QueryError: a filter, region or k that cannot be, or no such spec.
             UsageError: a path that does not hold exactly one scan, or no such volume.
             ReadError: a scan that cannot be read.
             WeightsError: the spec's encoder cannot be had.
         """
         check_k(k)
         condition = parse_where(where) if isinstance(where, str) else where
-        self.catalog.ids(self.spec(spec).id, condition)  # a column that is not there is said before a minute of work
+        self._refuse(self.spec(spec), condition, region, [*like, *unlike])
         question = self.ask(query, spec=spec, progress=progress)
         return self.answer(
             question,
@@ -231,6 +240,10 @@ class Archive(Upkeep):
             where=condition,
             exclude_patient=exclude_patient,
             exclude_same_patient=exclude_same_patient,
+            like=like,
+            unlike=unlike,
+            region=region,
+            collapse=collapse,
         )
 
     def ask(self, query: Path | str | int, *, spec: str | None = None, progress: "Progress | None" = None) -> Question:
@@ -283,6 +296,10 @@ class Archive(Upkeep):
         where: Filter | None = None,
         exclude_patient: str | None = None,
         exclude_same_patient: bool = False,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+        region: Sequence[Region] = (),
+        collapse: bool = False,
         author: str | None = None,
     ) -> SearchResult:
         """The k scans most similar to a question, after a row in the audit log.
@@ -293,10 +310,15 @@ class Archive(Upkeep):
             where: likewise.
             exclude_patient: likewise.
             exclude_same_patient: likewise.
+            like: likewise.
+            unlike: likewise.
+            region: likewise.
+            collapse: likewise.
             author: who asks; None for the account that runs the program.
 
         Raises:
-            QueryError: a filter or k that cannot be.
+            QueryError: a filter, region or k that cannot be.
+            UsageError: an example that is not in the archive.
         """
         left_out, notes = self._left_out(question, exclude_patient, exclude_same_patient)
         result = search(
@@ -308,6 +330,10 @@ class Archive(Upkeep):
             where=where,
             exclude_patients=left_out,
             exclude_ids=[] if question.volume_id is None else [question.volume_id],
+            like=like,
+            unlike=unlike,
+            region=region,
+            collapse=collapse,
             content_key=question.content_key,
         )
         what = "a file" if question.volume_id is None else f"volume {question.volume_id}"
@@ -323,7 +349,7 @@ class Archive(Upkeep):
             CatalogError: the hit is gone from the archive.
         """
         vector = self.catalog.vectors([hit.volume_id], self.spec(result.spec_fingerprint).id)[0]
-        return shares(result.query, vector, result.mean, result.spec)
+        return shares(result.query, vector, result.mean, result.spec, result.region)
 
     def embed(
         self, volume: Volume | Path | str, *, spec: str | None = None, progress: "Progress | None" = None
@@ -357,14 +383,18 @@ class Archive(Upkeep):
         """
         self._encoders.put(stored, encoder, weights)
 
-    def publish(self, spec: str | None = None) -> int | None:
+    def publish(self, spec: str | None = None, *, factory: str | None = None) -> int | None:
         """Bring the index of a spec up to date; returns the version that serves.
 
+        Args:
+            spec: fingerprint, or its start; None for the default spec.
+            factory: FAISS factory string of the kind of index to be; None keeps the kind, or chooses by size.
+
         Raises:
-            IndexFileError: the file could not be written; the version before still serves.
+            IndexFileError: the file could not be written, or FAISS refuses the factory; the one before still serves.
             LockedError: another process writes to the archive.
         """
-        version = publish(self.catalog, self.home, self.spec(spec))
+        version = publish(self.catalog, self.home, self.spec(spec), factory=factory)
         return version.id if version else None
 
     def rebuild(
@@ -443,6 +473,16 @@ class Archive(Upkeep):
         """The map that was drawn last, or None; scans may have come and gone since."""
         return self.catalog.latest_map(self.spec(spec).id)
 
+    def _refuse(
+        self, stored: StoredSpec, where: Filter | None, region: Sequence[Region], examples: Sequence[int]
+    ) -> None:
+        """Say what cannot be before a minute of work: a column, a region, an example that is not there."""
+        self._indexes.passing(self.catalog, stored, where, self.catalog.moment(stored.id))
+        if region:
+            region_columns(region, stored.spec, 1)
+        for volume_id in examples:
+            self.catalog.volume(volume_id)
+
     def _left_out(self, question: Question, patient: str | None, same_patient: bool) -> tuple[set[str], list[str]]:
         """Keys of the patients that a search leaves out, and what is to be said where nothing comes of it."""
         keys, notes = set(), []
@@ -454,6 +494,6 @@ class Archive(Upkeep):
             key = self.key.digest("patient", patient.strip())
             keys.add(key)
             spec_id = question.stored.id
-            if self.catalog.ids(spec_id, None, key).size == self.catalog.count(spec_id):
+            if not self.catalog.patient_volumes(spec_id, key).size:
                 notes.append("no scan of the archive is of the patient to be left out")
         return keys, notes

@@ -6,12 +6,14 @@ AVERAGE over all slices of its plane, so that it says where in the picture two s
 and cells are not registered between scans: the same cell need not be the same anatomy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from raptor_search.errors import SpecError
+from raptor_search.region import Region, region_columns
 from raptor_search.scoring import centred
 from raptor_search.specs import EmbeddingSpec
 
@@ -43,6 +45,7 @@ def shares(
     hit: Float[np.ndarray, " length"],
     mean: Float[np.ndarray, " m"],
     spec: EmbeddingSpec,
+    regions: Sequence[Region] = (),
 ) -> Shares:
     """Take the score of two embeddings apart.
 
@@ -51,14 +54,20 @@ def shares(
         hit: likewise.
         mean: what the score was centred on; without entries it was not.
         spec: of both embeddings.
+        regions: the cells that the score was confined to; the others have no share. None means all.
 
     Raises:
         SpecError: a vector of another length than the spec's.
+        QueryError: a region beyond the grid.
     """
     for vector in (query, hit):
         if vector.shape != (spec.length,):
             raise SpecError(f"an embedding of shape {vector.shape}; expected ({spec.length},), as its spec says")
-    one, other = (centred(vector[np.newaxis], mean).reshape(spec.shape) for vector in (query, hit))
+    columns = region_columns(regions, spec, spec.components_kept) if regions else np.arange(spec.length)
+    within = mean[columns] if mean.size else mean
+    both = np.zeros((2, spec.length), np.float32)
+    both[:, columns] = centred(np.stack([query[columns], hit[columns]]), within)
+    one, other = both.reshape(2, *spec.shape)
     tokens = np.einsum("pkt,pkt->pt", one, other)
     cls, patches = np.split(tokens, [tokens.shape[1] - spec.grid[0] * spec.grid[1]], axis=1)
     return Shares(patches.reshape(-1, *spec.grid), cls.sum(axis=1))

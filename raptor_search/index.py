@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-from raptor_search.errors import IndexFileError
+from raptor_search.errors import IndexFileError, UsageError
 
-__all__ = ["Selection", "SketchIndex", "build", "default_factory", "load"]
+__all__ = ["Selection", "SketchIndex", "build", "check_factory", "default_factory", "load"]
 
 FLAT_BELOW = 10_000
 """Volumes up to which every sketch is compared: 40 MB of sketches, about a millisecond."""
@@ -57,6 +57,19 @@ def default_factory(volumes: int) -> str:
 
 
 NOTHING: Int64[np.ndarray, " none"] = np.empty(0, np.int64)
+
+
+def check_factory(factory: str) -> None:
+    """Refuse a factory string that FAISS cannot read, before hours of work that end in an index.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        faiss.index_factory(8, factory, faiss.METRIC_INNER_PRODUCT)
+    except (RuntimeError, AssertionError) as error:
+        expected = "expected a FAISS factory string such as Flat, IVF1024,SQ8 or IVF4096,RaBitQ"
+        raise UsageError(f"--index {factory[:64]!r}: {expected}") from error
 
 
 @dataclass(frozen=True, eq=False)

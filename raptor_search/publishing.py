@@ -84,7 +84,7 @@ class _Publication:
         generation = self.catalog.generation(current.generation_id)
         if generation.centring != "archive" and self.ids.size >= MEAN_FROM:
             return self.train(None, f"{MEAN_FROM} volumes have a mean of their own")
-        if self.factory:
+        if self.factory and self.factory != current.factory:
             return self.train(generation, "another kind of index was asked for")
         index, measures = self._readable(current)
         if index is None or measures is None:

@@ -65,15 +65,16 @@ def clustered(seed, n, dim=32, noise=0.5):
 
 
 def test_of_the_settings_that_reach_the_target_the_cheapest_is_taken():
-    rows, ids = clustered(2, 1_500), np.arange(1, 1_501)
-    index = opened(rows, ids, "IVF32,RaBitQ")
+    rows, ids = clustered(2, 1_500, noise=0.9), np.arange(1, 1_501)
+    index = opened(rows, ids, "IVF32,SQ4")
     asking = ids[draw_held_out(ids.size)]
     queries, truth = rows[rows_of(ids, asking)], {1.0: neighbours(rows, ids, asking)}
     dear, cheap = (tune(index, asking, queries, truth, vector_bytes=size).settings[0] for size in (10**9, 0))
     assert dear.recall_low >= RECALL_TARGET
     assert cheap.recall_low >= RECALL_TARGET
-    assert dear.rerank < cheap.rerank  # where reading vectors is all that costs: few candidates out of many lists
-    assert cheap.nprobe < dear.nprobe  # and where it costs nothing: many out of few
+    # Where reading vectors is all that costs: few candidates, out of many lists. Where it costs nothing: out of few lists.
+    assert dear.rerank <= cheap.rerank
+    assert cheap.nprobe < dear.nprobe
 
 
 def test_where_nothing_reaches_the_target_all_are_scored_if_they_are_few():
