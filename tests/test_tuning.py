@@ -64,17 +64,30 @@ def clustered(seed, n, dim=32, noise=0.5):
     return centred(np.repeat(centres, 25, axis=0) + noise * rng.normal(size=(n, dim)), NO_MEAN)
 
 
-def test_of_the_settings_that_reach_the_target_the_cheapest_is_taken():
-    rows, ids = clustered(2, 1_500, noise=0.9), np.arange(1, 1_501)
-    index = opened(rows, ids, "IVF32,SQ4")
-    asking = ids[draw_held_out(ids.size)]
-    queries, truth = rows[rows_of(ids, asking)], {1.0: neighbours(rows, ids, asking)}
-    dear, cheap = (tune(index, asking, queries, truth, vector_bytes=size).settings[0] for size in (10**9, 0))
-    assert dear.recall_low >= RECALL_TARGET
-    assert cheap.recall_low >= RECALL_TARGET
-    # Where reading vectors is all that costs: few candidates, out of many lists. Where it costs nothing: out of few lists.
-    assert dear.rerank <= cheap.rerank
-    assert cheap.nprobe < dear.nprobe
+class Known:
+    """An index whose answers are known: the more lists are visited, the earlier the true neighbours come."""
+
+    lists, size, code_bytes = 16, 10_000, 100
+    waiting = {4: 150, 8: 60, 16: 5}  # noqa: RUF012
+
+    def search(self, queries, k, *, nprobe, selection):
+        others = np.arange(9_000, 9_000 + self.waiting[nprobe])
+        return [np.concatenate([[row], others, 100 * row + np.arange(10, 20)])[:k] for row in range(len(queries))]
+
+
+@pytest.mark.parametrize(
+    ("vector_bytes", "nprobe", "rerank"),
+    [
+        (0, 4, 200),  # reading vectors costs nothing: many candidates out of few lists
+        (1_000, 8, 100),  # 200 of them cost 4 x 200 kB, 100 and four lists more 4 x 100 + 250 kB
+        (100_000, 16, 20),  # it costs all: few out of many
+    ],
+)
+def test_of_the_settings_that_reach_the_target_the_one_that_reads_least_is_taken(vector_bytes, nprobe, rerank):
+    asking = np.arange(400)
+    truth = {1.0: [100 * row + np.arange(10, 20) for row in range(400)]}
+    (setting,) = tune(Known(), asking, np.zeros((400, 8)), truth, vector_bytes=vector_bytes).settings
+    assert (setting.nprobe, setting.rerank, setting.recall) == (nprobe, rerank, 1.0)
 
 
 def test_where_nothing_reaches_the_target_all_are_scored_if_they_are_few():
