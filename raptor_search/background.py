@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
+from numpy.typing import NDArray
 
 __all__ = ["NOTHING_SIMILAR", "background_quantiles", "percentile"]
 
@@ -40,7 +41,8 @@ def background_quantiles(
     scores = products[first[unrelated], second[unrelated]]
     if scores.size < FEWEST_PAIRS:
         return np.empty(0, np.float32)
-    return np.quantile(np.clip(scores, -1, 1), np.linspace(0, 1, QUANTILES)).astype(np.float32)
+    quantiles: NDArray[np.floating] = np.quantile(np.clip(scores, -1, 1), np.linspace(0, 1, QUANTILES))
+    return quantiles.astype(np.float32)
 
 
 def percentile(score: float, quantiles: Float[np.ndarray, " q"]) -> float | None:

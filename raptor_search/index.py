@@ -102,7 +102,7 @@ class Selection:
 
     def _selector(self) -> faiss.IDSelector | None:
         # FAISS's stubs know the C++ constructors, not the Python ones.
-        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)  # type: ignore[call-arg, arg-type]
+        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)
         if not self.excluded.size:
             return allowed
         kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded))  # type: ignore[call-arg, arg-type]
@@ -126,7 +126,8 @@ class SketchIndex:
         self._index = index
         self.dim = int(index.d)
         self.size = int(index.ntotal)
-        self._ivf = faiss.downcast_index(faiss.try_extract_index_ivf(index))
+        self._ivf = faiss.try_extract_index_ivf(index)
+        self._is_one_bit = self._ivf is not None and isinstance(faiss.downcast_index(self._ivf), faiss.IndexIVFRaBitQ)
         self.lists = int(self._ivf.nlist) if self._ivf else 0
         self.code_bytes = int(self._ivf.code_size) if self._ivf else 4 * self.dim
         self._card = _on_card(index)
@@ -149,15 +150,16 @@ class SketchIndex:
     def ids(self) -> Int64[np.ndarray, " n"]:
         """The volumes in it, sorted: gathered when asked for, a million take no memory meanwhile."""
         if not self._ivf:
-            return np.sort(faiss.vector_to_array(self._index.id_map))
+            return np.sort(faiss.vector_to_array(self._index.id_map))  # type: ignore[attr-defined]
         lists = self._ivf.invlists
+        assert lists is not None
         parts = [faiss.rev_swig_ptr(lists.get_ids(n), lists.list_size(n)).copy() for n in range(self.lists)]
         return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
     @property
     def imbalance(self) -> float:
         """How uneven the lists are: 1 where all are of one length; a search costs in proportion to it."""
-        return float(self._ivf.invlists.imbalance_factor()) if self._ivf else 1.0
+        return float(self._ivf.invlists.imbalance_factor()) if self._ivf and self._ivf.invlists else 1.0
 
     def search(
         self,
@@ -197,7 +199,7 @@ class SketchIndex:
         if not self._ivf:
             return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         visited = max(1, min(nprobe, self.lists))
-        if isinstance(self._ivf, faiss.IndexIVFRaBitQ):
+        if self._is_one_bit:
             return faiss.IVFRaBitQSearchParameters(sel=selector, nprobe=visited, qb=QUERY_BITS)  # type: ignore[call-arg]
         return faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
 
@@ -221,7 +223,7 @@ class SketchIndex:
         with _translated("extend"):
             copy = faiss.deserialize_index(faiss.serialize_index(self._index))
             if removed.size:
-                copy.remove_ids(np.ascontiguousarray(removed, np.int64))
+                copy.remove_ids(np.ascontiguousarray(removed, np.int64))  # type: ignore[arg-type]
             copy.add_with_ids(_contiguous(sketches), np.ascontiguousarray(ids, np.int64))
             return faiss.serialize_index(copy).tobytes()
 
@@ -252,13 +254,12 @@ def build(
         if ivf:
             ivf.cp.spherical = True  # centroids of unit vectors under inner product
             ivf.cp.min_points_per_centroid = 1  # a warning on standard error otherwise
-            if faiss.get_num_gpus():
-                ivf.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(data.shape[1]))
         else:
             index = faiss.IndexIDMap2(index)  # inverted lists keep ids by themselves
+        card = _for_training(ivf, data.shape[1])
         index.train(_sample(data, held_out, TRAINING_ROWS * int(ivf.nlist) if ivf else len(data)))
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
-        if ivf:
+        if ivf and card is not None:
             ivf.clustering_index = None
         return faiss.serialize_index(index).tobytes()
 
@@ -284,6 +285,15 @@ def _sample(
     if kept.size > rows:
         kept = np.sort(np.random.default_rng(0).choice(kept, rows, replace=False))
     return data[kept]
+
+
+def _for_training(ivf: faiss.IndexIVF | None, dim: int) -> faiss.Index | None:
+    """What does the k-means of training on the graphics cards, to be held until it is done; None without a card."""
+    if not ivf or not faiss.get_num_gpus():
+        return None
+    card = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(dim))
+    ivf.clustering_index = card
+    return card
 
 
 def _on_card(index: faiss.Index) -> faiss.Index | None:

@@ -85,7 +85,7 @@ def _less(
     _widen(vectors, out)
     if mean.size:
         out -= mean.astype(np.float32, copy=False)
-    norms = np.sqrt(np.vecdot(out, out))
+    norms: Float32[np.ndarray, " n"] = np.sqrt(np.vecdot(out, out))
     norms[norms == 0] = 1
     return norms
 

@@ -93,7 +93,8 @@ def search(
     excluded = np.unique(np.concatenate([np.array([*exclude_ids, *like, *unlike], np.int64), *patients]))
     excluded = passing.holds(catalog.embedded(excluded, stored.id) if passing.ids is None else excluded)
     if like or unlike:
-        query = combined(query, *(_examples(catalog, stored, ids) for ids in (like, unlike)), serving.mean)
+        liked, unliked = (_examples(catalog, stored, ids) for ids in (like, unlike))
+        query = combined(query, liked, unliked, serving.mean)
     reranker = Reranker(catalog, stored, query, serving.mean, tuple(region))
     asked = Asked(catalog, indexes, stored, serving, passing, excluded, reranker, tuple(region), k, exact_limit)
     scored, ranking, exact = _ranked(asked, collapse=collapse)

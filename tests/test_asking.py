@@ -22,7 +22,7 @@ from raptor_search.specs import EmbeddingSpec
 from raptor_search.tuning import Setting, Tuning
 from tests.archives import draw, drawn_archive, exact_ids, volumes_in
 
-N = 120
+N = 80
 WIDE = EmbeddingSpec(
     encoder="drawn", layer="last", weights_sha256="0" * 64, grid=(4, 4), components_drawn=12, components_kept=12
 )
@@ -31,7 +31,7 @@ WIDE = EmbeddingSpec(
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """120 volumes and the twins of twenty of them, behind an index that is told to look hardly anywhere."""
+    """80 volumes and the twins of twenty of them, behind an index that is told to look hardly anywhere."""
     archive, drawn = volumes_in(tmp_path_factory.mktemp("asking") / "home", N)
     for number in range(20):  # the same bytes at another place
         archive.add(drawn.vectors[number : number + 1], start=1_000 + number, content=f"{number}")
@@ -47,9 +47,9 @@ def narrow(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """300 volumes of a spec whose prefix is a part of it."""
+    """160 volumes of a spec whose prefix is a part of it."""
     archive = drawn_archive(tmp_path_factory.mktemp("wide") / "home", WIDE)
-    drawn = archive.add(draw(20, 300, WIDE))
+    drawn = archive.add(draw(20, 160, WIDE))
     archive.publish()
     yield archive, drawn
     archive.catalog.close()
@@ -66,7 +66,7 @@ def ids_of(result):
 WHERE = {None: None, "age > 50": "age", "parity = 'odd'": "odd", "modality = 'MR'": "MR"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 2**31),
     st.integers(1, N + 40),
@@ -225,7 +225,7 @@ def test_candidates_for_a_region_hold_its_nearest_and_the_answer_says_that_it_is
 ):
     archive, drawn = wide
     monkeypatch.setattr(candidates, "PREFIX_SCAN", 10 if by_blocks else 10_000)
-    monkeypatch.setattr(candidates, "PROPOSED", 150)
+    monkeypatch.setattr(candidates, "PROPOSED", 100)
     monkeypatch.setattr(candidates, "REGION_SHORTLIST", 60)
     found = []
     for query in draw(22, 8, WIDE):
@@ -248,7 +248,7 @@ def test_block_sketches_follow_the_catalog_and_its_filters(wide, tmp_path, monke
 
     first = found(wide[1].vectors[8])
     assert first[0] == wide[1].ids[8]
-    new = archive.add(draw(23, 2, WIDE), start=300)
+    new = archive.add(draw(23, 2, WIDE), start=160)
     assert found(new.vectors[1])[0] == new.ids[1]
     assert first[0] not in found(wide[1].vectors[8], exclude_ids=[first[0]])
     odd = set(archive.catalog.ids(archive.stored.id, parse_where("parity = 'odd'")).tolist())
@@ -268,10 +268,10 @@ def test_a_cascade_scores_the_best_by_their_first_components(wide, tmp_path):
     fields = {name: value for name, value in asdict(current).items() if name in NewIndexVersion.__dataclass_fields__}
     tuning = Tuning((Setting(1.0, 0, 100, 30, 1.0, 1.0),))
     archive.catalog.publish_index(NewIndexVersion(**fields), replace(measures, tuning=tuning).to_stored())
-    every = [True] * 300
+    every = [True] * 160
     for query in draw(24, 6, WIDE):
         result = archive.search(query, 10)
         assert (result.candidates, result.exact) == (30, False)
         assert ids_of(result) == exact_ids(query, wide[1], mean_of(archive).astype(np.float64), every, 10)
-    assert len(archive.search(query, 200).hits) == 200
+    assert len(archive.search(query, 120).hits) == 120
     archive.catalog.close()
