@@ -102,10 +102,10 @@ class Selection:
 
     def _selector(self) -> faiss.IDSelector | None:
         # FAISS's stubs know the C++ constructors, not the Python ones.
-        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)
+        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)  # type: ignore[call-arg, arg-type]
         if not self.excluded.size:
             return allowed
-        kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded))  # type: ignore[call-arg, arg-type]
+        kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded))
         return kept if allowed is None else faiss.IDSelectorAnd(allowed, kept)
 
 
@@ -260,7 +260,7 @@ def build(
         index.train(_sample(data, held_out, TRAINING_ROWS * int(ivf.nlist) if ivf else len(data)))
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
         if ivf and card is not None:
-            ivf.clustering_index = None
+            ivf.clustering_index = None  # type: ignore[assignment]
         return faiss.serialize_index(index).tobytes()
 
 
