@@ -21,13 +21,13 @@ from raptor_search.keys import ArchiveKey
 __all__ = [
     "DATABASE_URL_VARIABLE",
     "MAX_ID",
+    "REVISION",
     "WRITE",
     "Database",
     "Queries",
     "blocks",
     "database_url",
     "make_engine",
-    "revision_of",
     "shown",
     "translated",
 ]
@@ -55,7 +55,7 @@ SEARCHED = {"volume", "embedding", "label"}
 """The tables that searches and filters look at."""
 
 REVISION = "revision"
-"""The setting that counts the commits that changed one of them."""
+"""The setting that grows with every commit that changes one of them; absent before the first."""
 
 CHANGED = "raptor_changed"
 """What a connection remembers of such a change until it commits."""
@@ -133,6 +133,9 @@ def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
         @event.listens_for(engine, "begin")
         def begin_postgres(connection: Connection) -> None:
             if connection.get_execution_options().get(WRITE):
+                # As SQLite does; and the server lets go of a writer that was stopped within its transaction.
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+                connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{2 * BUSY_SECONDS}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({POSTGRES_WRITER_LOCK})")
 
     return engine
@@ -167,13 +170,9 @@ def translated(name: str) -> Iterator[None]:
         raise CatalogError(f"the catalog {name} is busy: every connection is in use; try again") from error
 
 
-def revision_of(session: Session) -> int:
-    """A number that grows with every commit that changes what searches see, 0 at first."""
-    return int(session.scalar(select(SettingRow.value).where(SettingRow.name == REVISION)) or 0)
-
-
 def _next_revision(session: Session) -> None:
-    session.merge(SettingRow(name=REVISION, value=str(revision_of(session) + 1)))
+    value = session.scalar(select(SettingRow.value).where(SettingRow.name == REVISION))
+    session.merge(SettingRow(name=REVISION, value=str(int(value or 0) + 1)))
 
 
 def _note_change(connection: Connection, statement: Executable, *_: object) -> None:

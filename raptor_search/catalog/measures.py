@@ -7,9 +7,16 @@ from jaxtyping import Float16
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from raptor_search.catalog.database import blocks, revision_of
+from raptor_search.catalog.database import REVISION, blocks
 from raptor_search.catalog.records import Ids, IndexMeasures
-from raptor_search.catalog.tables import EmbeddingRow, IndexMeasuresRow, IndexVersionRow, PrefixRow, VolumeRow
+from raptor_search.catalog.tables import (
+    EmbeddingRow,
+    IndexMeasuresRow,
+    IndexVersionRow,
+    PrefixRow,
+    SettingRow,
+    VolumeRow,
+)
 from raptor_search.catalog.vectors import PREFIX_COMPONENTS, VectorQueries
 
 __all__ = ["MeasureQueries", "Moment"]
@@ -35,9 +42,11 @@ class MeasureQueries(VectorQueries):
 
     def moment(self, spec_id: int) -> Moment:
         """The present moment of a spec: two rows, however large the archive is."""
-        query = select(IndexVersionRow.id).where(IndexVersionRow.spec_id == spec_id, IndexVersionRow.is_current)
+        serving = select(IndexVersionRow.id).where(IndexVersionRow.spec_id == spec_id, IndexVersionRow.is_current)
+        revision = select(SettingRow.value).where(SettingRow.name == REVISION)
         with self._database.read() as session:
-            return Moment(revision_of(session), session.scalar(query))
+            row = session.execute(select(revision.scalar_subquery(), serving.scalar_subquery())).one()
+            return Moment(int(row[0] or 0), row[1])
 
     def measures(self, version_id: int) -> IndexMeasures | None:
         """What was measured on an index version; None where nothing was, or the version is gone."""
