@@ -13,10 +13,10 @@ and sources. Queries run twice, the second time counts: the store is warm.
     q/CPU-s    queries per second of CPU time of this process; for pgvector the server's too
 
 Peers get the same unit sketches and only replace the index: their candidates are re-ranked on the full vectors and
-looked up as ours are. Their row is the first setting whose recall is surely at least 0.99: fewest candidates, then narrowest search, since
-vectors cost most to read; or their best. `filters` gives
-the same for filters that let 50, 10, 1 and 0.1% of the scans through: by `age`, which is drawn for each scan, and by
-`year`, which is drawn for each group (the query is one of those that pass).
+looked up as ours are. Their row is the first setting whose recall is surely at least 0.99 (fewest candidates, then
+narrowest search: vectors cost most to read), or their best. `filters` gives ours for filters that let 50, 10, 1 and
+0.1% of the scans through: by `age`, which is drawn for each scan, and by `year`, which is drawn for each group (the
+query is one of those that pass).
 """
 
 import argparse
