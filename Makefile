@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
+KILLS ?= 300
 
-.PHONY: demo test test-browser lint format clean
+.PHONY: demo test soak test-browser lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/raptor demo $(ARGS)
@@ -15,6 +16,9 @@ test: $(VENV)/installed-test
 
 test-browser: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m browser
+
+soak: $(VENV)/installed-test
+	RAPTOR_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/catalog/test_kills.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

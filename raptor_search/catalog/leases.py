@@ -34,11 +34,12 @@ RENEW_SECONDS = 15.0
 
 @dataclass
 class _Lease:
-    """What this process holds; `users` counts the blocks that rely on it."""
+    """What this process holds; `users` counts the blocks that rely on it, `renewing` keeps it alive."""
 
     epoch: int
     users: int
     ended: threading.Event
+    renewing: threading.Thread | None = None
 
 
 class WriterQueries(Queries):
@@ -85,8 +86,10 @@ class WriterQueries(Queries):
     def _enter(self) -> _Lease:
         with self._lease_lock:
             if self._lease is None:
-                self._lease = _Lease(self._take(), 0, threading.Event())
-                threading.Thread(target=self._renew, args=(self._lease,), name="raptor lease", daemon=True).start()
+                lease = _Lease(self._take(), 0, threading.Event())
+                lease.renewing = threading.Thread(target=self._renew, args=(lease,), name="raptor lease", daemon=True)
+                lease.renewing.start()
+                self._lease = lease
             self._lease.users += 1
             return self._lease
 
@@ -96,6 +99,8 @@ class WriterQueries(Queries):
             if lease.users:
                 return
             lease.ended.set()
+            if lease.renewing is not None:
+                lease.renewing.join()
             self._lease = None
             # Where the database cannot be reached the lease runs out by itself: nothing to hide an error with.
             with suppress(CatalogError), self._database.write() as session:

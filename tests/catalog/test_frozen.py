@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Connection, MetaData, create_engine, insert, select
 
 from raptor_search.catalog import Catalog, upgrade
+from raptor_search.catalog.database import database_url
+from raptor_search.catalog.schema import migrate
+from raptor_search.errors import CatalogError
 from tests.data.make_catalog_0001 import AT, KEY, SPEC, VOLUMES, vector_of
+from tests.databases import Postgres
 
 FROZEN = Path(__file__).parents[1] / "data" / "catalog-0001.db.gz"
 
@@ -56,3 +61,33 @@ def test_a_file_of_the_first_revision_is_upgraded_without_loss(home: Path) -> No
 def test_the_first_writer_upgrades_it_too(home: Path) -> None:
     with Catalog.open(home, KEY, mode="write") as catalog:
         check_whole(catalog)
+
+
+def test_the_rows_of_the_first_revision_are_upgraded_on_postgresql_too(
+    home: Path, tmp_path: Path, postgres: Postgres
+) -> None:
+    url = postgres.create()
+    place = database_url(tmp_path, url)
+    migrate(tmp_path / "server", place, revision="0001", then=lambda target: copy_rows(home / "catalog.db", target))
+    with pytest.raises(CatalogError, match="older raptor-search"):
+        Catalog.open(tmp_path / "server", KEY, url=url)
+    assert upgrade(tmp_path / "server", url)
+    with Catalog.open(tmp_path / "server", KEY, url=url) as catalog:
+        check_whole(catalog)
+        assert catalog.check_database() == []
+    postgres.drop(url)
+
+
+def copy_rows(file: Path, target: Connection) -> None:
+    """Write the frozen rows into tables of the same revision, and let the counters go on from there."""
+    engine = create_engine(f"sqlite:///{file}")
+    meta = MetaData()
+    with engine.connect() as source:
+        meta.reflect(source)
+        own = MetaData()
+        own.reflect(target)
+        for table in meta.sorted_tables:
+            rows = [dict(row) for row in source.execute(select(table)).mappings()]
+            if rows and table.name in own.tables and table.name != "alembic_version":
+                target.execute(insert(own.tables[table.name]), rows)
+    engine.dispose()

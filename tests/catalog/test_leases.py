@@ -1,6 +1,7 @@
 """One writer at a time, across processes and hosts; a writer that was overtaken commits nothing."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from sqlalchemy import text, update
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec, leases
 from raptor_search.catalog.tables import WriterRow
 from raptor_search.errors import LockedError
+from raptor_search.index_files import read_index
 from raptor_search.keys import ArchiveKey
+from tests.archives import DrawnArchive, draw, drawn_archive
 
 NewVolumeOf = Callable[..., NewVolume]
 
@@ -29,6 +32,25 @@ with Catalog.open(pathlib.Path(sys.argv[1]), key) as catalog:
     with catalog.writing():
         print("held", flush=True)
         sys.stdin.read()
+"""
+
+
+PAUSED = """
+import os, pathlib, signal, sys
+sys.path.insert(0, os.getcwd())
+from raptor_search.catalog import Catalog, leases
+from raptor_search.errors import LockedError
+from tests.archives import DrawnArchive, draw, opened_archive
+leases.LEASE_SECONDS, leases.RENEW_SECONDS = 1.0, 60.0  # stopped between transactions, not within one
+archive = opened_archive(pathlib.Path(sys.argv[1]))
+with archive.catalog.writing():
+    archive.add(draw(0, 3))
+    os.kill(os.getpid(), signal.SIGSTOP)
+    for attempt in (lambda: archive.add(draw(1, 1), start=3), lambda: archive.publish("IVF2,SQ8", 100)):
+        try:
+            attempt()
+        except LockedError as error:
+            print(error.message, flush=True)
 """
 
 
@@ -177,3 +199,49 @@ def test_a_holder_on_another_host_keeps_the_lease_until_it_runs_out(catalog: Cat
     pass_time(catalog)
     with catalog.writing() as epoch:
         assert epoch == 8
+
+
+def test_a_process_that_is_stopped_cannot_commit_over_the_one_that_took_its_turn(tmp_path: Path, database: str) -> None:
+    archive = drawn_archive(tmp_path / "home")
+    paused = subprocess.Popen(
+        [sys.executable, "-c", PAUSED, str(tmp_path / "home")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        _, status = os.waitpid(paused.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        said = take_over(archive, paused)
+    finally:
+        paused.kill()
+        paused.wait()
+        assert paused.stdout is not None
+        paused.stdout.close()
+    assert said.count("its turn to write was taken over") == 2
+    assert archive.catalog.count() == 5
+    assert len(archive.catalog.index_versions(archive.stored.id)) == 1
+    assert held_by(archive) == archive.catalog.ids(archive.stored.id).tolist()
+    archive.catalog.close()
+
+
+def take_over(archive: DrawnArchive, paused: subprocess.Popen[str]) -> str:
+    """Write once the lease has run out, and wake its old holder meanwhile; returns what that says."""
+    with pytest.raises(LockedError, match=f"pid {paused.pid} on"), archive.catalog.writing():
+        pass
+    while True:
+        try:
+            with archive.catalog.writing():
+                archive.add(draw(2, 2), start=3)
+                archive.publish()
+                paused.send_signal(signal.SIGCONT)
+                return paused.communicate()[0]
+        except LockedError:
+            time.sleep(0.05)
+
+
+def held_by(archive: DrawnArchive) -> list[int]:
+    version = archive.catalog.current_index(archive.stored.id)
+    assert version is not None
+    return read_index(archive.home, version.file, version.sha256).ids.tolist()
