@@ -12,7 +12,7 @@ from rich.console import Console
 from raptor_search.errors import UsageError
 
 if TYPE_CHECKING:
-    from raptor_search.upkeep import Step
+    from raptor_search.erasure import Step
 
 __all__ = ["commands"]
 

@@ -21,6 +21,7 @@ from raptor_search.catalog import upgrade as upgrade_catalog
 from raptor_search.catalog.database import database_url
 from raptor_search.catalog.schema import absent_message, current_state
 from raptor_search.encoder_cache import EncoderCache
+from raptor_search.erasure import Step
 from raptor_search.errors import CatalogError, QueryError
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
@@ -32,7 +33,7 @@ from raptor_search.reprojection import reproject, reprojected
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.serving import IndexCache
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
-from raptor_search.upkeep import Step, Upkeep, account, silent
+from raptor_search.upkeep import Upkeep, account, silent
 from raptor_search.volume import Volume
 
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it

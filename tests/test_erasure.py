@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from raptor_search import erasure
 from raptor_search.archive import Archive
@@ -32,6 +33,8 @@ def fill(made: DrawnArchive) -> Drawn:
     made.publish("Flat")
     made.publish("IVF4,SQ8", exact_limit=N)
     made.catalog.save_map(made.stored.id, drawn.ids, np.zeros((N, 2)), {})
+    with made.catalog._database.write() as session:
+        session.execute(text("ANALYZE"))  # as a server does by itself: its statistics hold samples of values
     (made.home / "backups").mkdir()
     if (made.home / "catalog.db").exists():
         shutil.copy(made.home / "catalog.db", made.home / "backups" / "catalog-20260101.db")

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from sqlalchemy import Row, and_, exists, func, select
@@ -99,7 +98,7 @@ class CheckQueries(ErasureQueries):
         with self._database.read() as session:
             return session.scalar(select(func.count()).select_from(VectorRow)) or 0
 
-    def _volume(self, row: Row[Any]) -> Iterator[Problem]:
+    def _volume(self, row: Row[int, str, str, bytes]) -> Iterator[Problem]:
         try:
             locator = self.key.decrypt(row.locator)
         except KeyMismatchError:

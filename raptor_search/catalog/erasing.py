@@ -23,6 +23,7 @@ from raptor_search.catalog.tables import (
     EmbeddingRow,
     GenerationRow,
     IndexVersionRow,
+    ProposalRow,
     SettingRow,
     TombstoneRow,
     VolumeRow,
@@ -92,6 +93,7 @@ class ErasureQueries(WriterQueries):
                 session.merge(TombstoneRow(key=self.key.tombstone(key), erased_at=time.time()))
             session.execute(delete(SettingRow).where(SettingRow.name.startswith(TABLES_HEARD)))
             session.execute(delete(CohortMapRow).where(CohortMapRow.spec_id.in_(specs)))
+            session.execute(delete(ProposalRow))  # they name the neighbours that voted, and can be made again
             session.merge(SettingRow(name=PENDING, value=json.dumps(sorted(specs))))
             session.add(AuditRow(at=time.time(), author=author, action="erase", detail=f"{len(whole)} volumes"))
             return ErasedRows(volumes=len(whole), duplicates=len(set(whole) - asked))
@@ -171,7 +173,7 @@ def keys_of(new: NewVolume) -> tuple[str | None, ...]:
     return new.source_key, new.content_key, new.patient_key, new.subject_key
 
 
-def _pending() -> Select[tuple[str]]:
+def _pending() -> Select[str]:
     return select(SettingRow.value).where(SettingRow.name == PENDING)
 
 
