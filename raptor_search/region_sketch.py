@@ -62,10 +62,11 @@ class RegionSketches:
         return cls(np.empty(0, np.int64), codes, np.empty(0, np.float32), places, signs)
 
     def brought_up(self, catalog: Catalog, stored: StoredSpec) -> "RegionSketches":
-        """The same with the scans that were embedded since; those that are gone do no harm."""
+        """The same with the scans that were embedded since, and without those that are gone."""
         high_water = catalog.embedding_high_water(stored.id)
         added = catalog.newer_than(stored.id, self.high_water)
-        ids, codes, steps = [self.ids], [self.codes], [self.steps]
+        there = np.isin(self.ids, catalog.ids(stored.id))
+        ids, codes, steps = [self.ids[there]], [self.codes[there]], [self.steps[there]]
         for start in range(0, added.size, BLOCK):
             found, prefixes = catalog.found_prefixes(added[start : start + BLOCK], stored.id)
             blocks = self._sketch(widened(prefixes))
