@@ -38,7 +38,7 @@ from raptor_search.regression import Predictions
 from raptor_search.retrieval import FIGURES, retrieval_figures
 
 TRUTH_SUBJECTS = 200_000
-RESAMPLES = 400
+RESAMPLES = 300
 TOLERANCE = 0.02
 
 

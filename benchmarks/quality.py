@@ -220,9 +220,9 @@ def main() -> None:
             part = path.with_name("part.npz")
             build_npz(part, each)
             part.replace(path)
-        told = [npz_labels(path, member) for member in members(path)]
-        labels, splits = [one["label"] for one in told], [one["split"] for one in told]
-        print(f"{len(told)} volumes derived from {len(SOURCES)} real ones; test part, 95% intervals\n")
+        labels = [npz_labels(path, member)["label"] for member in members(path)]
+        splits = [member.partition("_")[0] for member in members(path)]
+        print(f"{len(labels)} volumes derived from {len(SOURCES)} real ones; test part, 95% intervals\n", flush=True)
         heads = ("AUROC", "balanced accuracy", "kNN AUROC", "kNN bal. accuracy", "mAP", "P@1")
         print(f"{'encoder':20}{'K':>4} {'centred':8}", *(f"{head:>19}" for head in heads), " kNN chose")
         for name, vectors, shape in sets_of(path, arguments.encoders, cache, arguments.slices):

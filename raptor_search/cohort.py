@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Real
 from numpy.typing import NDArray
 
 from raptor_search.errors import QueryError
+from raptor_search.graph import KnnGraph
 from raptor_search.knn import neighbours
 
 __all__ = ["DEFAULT_MAP_NEIGHBOURS", "CohortMap", "MapParameters", "cohort_map"]
@@ -70,6 +71,7 @@ def cohort_map(
     ids: Sequence[int] | Int[np.ndarray, " n"],
     *,
     mean: Float[np.ndarray, " d"] | None = None,
+    graph: KnnGraph | None = None,
     n_neighbours: int = DEFAULT_MAP_NEIGHBOURS,
     min_dist: float = 0.1,
     seed: int = 0,
@@ -83,6 +85,7 @@ def cohort_map(
         vectors: embeddings or their sketches.
         ids: one a vector.
         mean: what centres the cosines; None for the mean of `vectors`.
+        graph: the nearest of each scan where they are known; None to find them among `vectors`, every pair.
         n_neighbours: each scan itself included; lowered to n - 1 where there are no more.
         min_dist: how close points may lie.
         seed: of everything random.
@@ -99,9 +102,8 @@ def cohort_map(
         raise QueryError(f"{len(vectors)} scans; a map takes at least {MIN_SCANS}: index more with `raptor index PATH`")
     centre = np.asarray(vectors.mean(axis=0, dtype=np.float64)) if mean is None else mean
     count = min(n_neighbours, len(vectors) - 1)
-    coordinates, version = _umap(
-        _principal_axes(vectors, centre, seed), *_graph(vectors, centre, count), min_dist=min_dist, seed=seed
-    )
+    nearest = _graph(vectors, centre, count) if graph is None else _first_of(graph, count)
+    coordinates, version = _umap(_principal_axes(vectors, centre, seed), *nearest, min_dist=min_dist, seed=seed)
     parameters = MapParameters(
         scans=len(vectors),
         n_neighbours=count,
@@ -121,6 +123,22 @@ def _graph(
     own = np.arange(len(vectors))[:, None]
     distances = np.maximum(1 - found.scores, 0)
     return np.hstack([own, found.indices]), np.hstack([np.zeros(own.shape, np.float32), distances])
+
+
+def _first_of(graph: KnnGraph, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """As `_graph`, from a graph that is there.
+
+    Raises:
+        ValueError: it has fewer neighbours.
+    """
+    if graph.indices.shape[1] < count - 1:
+        raise ValueError(f"a graph of {graph.indices.shape[1]} neighbours; expected {count - 1}")
+    own = np.arange(len(graph))[:, None]
+    there = graph.indices[:, : count - 1] >= 0
+    # An index may have proposed too few: the scan itself stands in, farther than anything can be.
+    indices = np.where(there, graph.indices[:, : count - 1], own)
+    distances = np.where(there, np.maximum(1 - graph.scores[:, : count - 1], 0), 2).astype(np.float32)
+    return np.hstack([own, indices]), np.hstack([np.zeros(own.shape, np.float32), distances])
 
 
 def _principal_axes(vectors: Real[np.ndarray, "n d"], mean: Float[np.ndarray, " d"], seed: int) -> NDArray[np.float32]:

@@ -46,11 +46,11 @@ Weights = Float[np.ndarray, "b s"]
 
 CLASS_FIGURES: dict[str, tuple[Kind, Callable[[Answers, Weights], NDArray[np.float64]]]] = {
     "AUROC": ("auroc", lambda answers, weights: defined_mean(auroc(answers, weights))),
-    "accuracy": ("share", accuracy),
-    "balanced accuracy": ("share", balanced_accuracy),
-    "AUPR": ("share", lambda answers, weights: defined_mean(aupr(answers, weights))),
-    "Brier score": ("share", brier),
-    "calibration error": ("share", calibration_error),
+    "accuracy": ("rate", accuracy),
+    "balanced accuracy": ("rate", balanced_accuracy),
+    "AUPR": ("rate", lambda answers, weights: defined_mean(aupr(answers, weights))),
+    "Brier score": ("rate", brier),
+    "calibration error": ("rate", calibration_error),
 }
 """Figures of probabilities; means over the classes where a figure is one class's. The last two are better low."""
 

@@ -13,12 +13,30 @@ import numpy as np
 from jaxtyping import Float16, Int
 
 from raptor_search.archive import Archive
+from raptor_search.catalog import NewProposal
+from raptor_search.diffusion import Comparison, compare, propose_by_spreading
 from raptor_search.errors import QueryError
 from raptor_search.evaluation import Baseline, leave_one_out
 from raptor_search.knn import DEFAULT_NEIGHBOURS
-from raptor_search.propagation import MIN_CONFIDENCE, ConfidenceKind, Proposal, propose
+from raptor_search.mapping import graph_of
+from raptor_search.propagation import MIN_CONFIDENCE, ConfidenceKind, Proposal, Proposals, propose
 
-__all__ = ["LabelProposal", "LabelProposals", "accept", "baseline", "proposals", "reject", "undo"]
+__all__ = [
+    "LabelProposal",
+    "LabelProposals",
+    "PropagationMethod",
+    "accept",
+    "baseline",
+    "comparison",
+    "proposals",
+    "reject",
+    "store",
+    "undo",
+    "undo_all",
+]
+
+PropagationMethod = Literal["knn", "diffusion"]
+"""Votes of the nearest labelled scans, or labels spread along the stored graph."""
 
 MAX_BYTES = 2 * 2**30
 """Vectors held at once; a larger archive is judged by the first 10 components, a smaller Raptor in its own right."""
@@ -35,6 +53,7 @@ class LabelProposal:
         speak_for: volumes that have the value, nearest first.
         speak_against: neighbours that have another, nearest first.
         abstained: why the value should not be taken; None where it may be.
+        plausible: the values that the asked coverage leaves open; None where none was asked for, or could be had.
     """
 
     volume_id: int
@@ -43,6 +62,7 @@ class LabelProposal:
     speak_for: tuple[int, ...]
     speak_against: tuple[int, ...]
     abstained: str | None
+    plausible: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,35 +93,94 @@ def proposals(
     archive: Archive,
     label: str,
     *,
+    method: PropagationMethod = "knn",
     k: int = DEFAULT_NEIGHBOURS,
     min_confidence: float = MIN_CONFIDENCE,
+    coverage: float | None = None,
     spec: str | None = None,
 ) -> LabelProposals:
-    """What labelled neighbours propose for the volumes without a value; rejected ones are not asked about again.
+    """What labelled scans propose for the volumes without a value; rejected ones are not asked about again.
+
+    Args:
+        archive: that holds them.
+        label: the label.
+        method: how.
+        k: neighbours that vote, or are named.
+        min_confidence: a proposal below it abstains.
+        coverage: of conformal sets; a proposal abstains where its set has no value, or several.
+        spec: fingerprint, or its start, of a spec that is not the default.
 
     Raises:
-        QueryError: fewer than two classes, values that look continuous, or fewer labelled scans than k.
+        QueryError: fewer than two classes, values that look continuous, too few labelled scans for the method.
     """
-    ids, vectors, notes = _vectors(archive, spec)
-    catalog = archive.catalog
-    values = catalog.column_values(label, ids)
-    turned_down = {record.volume_id for record in catalog.labels(label) if record.origin == "rejected"}
-    found = propose(
-        vectors,
-        values,
-        catalog.patient_keys(ids),
-        candidates=[row for row, id_ in enumerate(ids.tolist()) if values[row] is None and id_ not in turned_down],
-        name=label,
-        k=k,
-        min_confidence=min_confidence,
-    )
-    return LabelProposals(
-        items=tuple(_by_volume(item, ids) for item in found.items),
-        classes=found.classes,
-        confidence_kind=found.confidence_kind,
-        labelled=found.labelled,
-        subjects=found.subjects,
-        notes=(*notes, *found.notes),
+    turned_down = {record.volume_id for record in archive.catalog.labels(label) if record.origin == "rejected"}
+    if method == "knn":
+        ids, vectors, notes = _vectors(archive, spec)
+        values = archive.catalog.column_values(label, ids)
+        found = propose(
+            vectors,
+            values,
+            archive.catalog.patient_keys(ids),
+            candidates=_open(ids, values, turned_down),
+            name=label,
+            k=k,
+            min_confidence=min_confidence,
+            coverage=coverage,
+        )
+    else:
+        _, graph = graph_of(archive.catalog, archive.spec(spec))
+        ids, notes = graph.ids, ()
+        values = archive.catalog.column_values(label, ids)
+        found = propose_by_spreading(
+            graph,
+            values,
+            archive.catalog.patient_keys(ids),
+            candidates=_open(ids, values, turned_down),
+            name=label,
+            k=k,
+            min_confidence=min_confidence,
+            coverage=coverage,
+        )
+    return _named(found, ids, notes)
+
+
+def comparison(archive: Archive, label: str, *, k: int = DEFAULT_NEIGHBOURS, spec: str | None = None) -> Comparison:
+    """Votes and spreading on hidden labels of the archive's own scans.
+
+    Raises:
+        QueryError: fewer than two classes, or fewer than 30 labelled subjects.
+    """
+    _, graph = graph_of(archive.catalog, archive.spec(spec))
+    values = archive.catalog.column_values(label, graph.ids)
+    return compare(graph, values, archive.catalog.patient_keys(graph.ids), name=label, k=k)
+
+
+def store(archive: Archive, label: str, found: LabelProposals, *, method: PropagationMethod, author: str) -> int:
+    """Keep proposals, in place of the label's earlier ones; they are no labels until somebody accepts them.
+
+    Returns:
+        How many were stored.
+    """
+    archive.catalog.audit(author, "labels proposed", f"{label}, {method}, {len(found.items)} volumes")
+    return archive.catalog.save_proposals(
+        label,
+        [
+            NewProposal(
+                volume_id=item.volume_id,
+                value=item.value,
+                confidence=item.confidence,
+                reason=item.abstained,
+                document={
+                    "for": item.speak_for,
+                    "against": item.speak_against,
+                    "plausible": item.plausible,
+                    "method": method,
+                    "confidence": found.confidence_kind,
+                },
+            )
+            for item in found.items
+        ],
+        author=author,
     )
 
 
@@ -129,6 +208,12 @@ def undo(archive: Archive, label: str, volume_id: int, *, author: str) -> bool:
     """Take a decision back; False where there was none. Given labels stay."""
     archive.catalog.audit(author, "label decision undone", f"volume {volume_id}, {label}")
     return archive.catalog.clear_label(volume_id, label)
+
+
+def undo_all(archive: Archive, label: str, *, author: str) -> int:
+    """Take every decision on a label back; returns how many there were. Given labels stay."""
+    decided = [record.volume_id for record in archive.catalog.labels(label) if record.origin != "given"]
+    return sum(undo(archive, label, volume_id, author=author) for volume_id in decided)
 
 
 def _decide(
@@ -166,6 +251,21 @@ def _vectors(
     return ids, archive.catalog.prefixes(ids, stored.id), (note,)
 
 
+def _open(ids: Int[np.ndarray, " n"], values: Sequence[object], turned_down: set[int]) -> list[int]:
+    return [row for row, id_ in enumerate(ids.tolist()) if values[row] is None and id_ not in turned_down]
+
+
+def _named(found: Proposals, ids: Int[np.ndarray, " n"], notes: tuple[str, ...]) -> LabelProposals:
+    return LabelProposals(
+        items=tuple(_by_volume(item, ids) for item in found.items),
+        classes=found.classes,
+        confidence_kind=found.confidence_kind,
+        labelled=found.labelled,
+        subjects=found.subjects,
+        notes=(*notes, *found.notes),
+    )
+
+
 def _by_volume(proposal: Proposal, ids: Int[np.ndarray, " n"]) -> LabelProposal:
     return LabelProposal(
         volume_id=int(ids[proposal.index]),
@@ -174,4 +274,5 @@ def _by_volume(proposal: Proposal, ids: Int[np.ndarray, " n"]) -> LabelProposal:
         speak_for=tuple(int(ids[voter.index]) for voter in proposal.supporting),
         speak_against=tuple(int(ids[voter.index]) for voter in proposal.opposing),
         abstained=proposal.abstained,
+        plausible=proposal.plausible,
     )

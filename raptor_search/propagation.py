@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from raptor_search.classes import Classes, LabelValue, join_duplicates, read_classes, subject_codes
+from raptor_search.conformal import ConformalSets, conformal_sets
 from raptor_search.errors import QueryError
 from raptor_search.knn import (
     DEFAULT_NEIGHBOURS,
@@ -20,7 +21,7 @@ from raptor_search.knn import (
     predict,
 )
 
-__all__ = ["ConfidenceKind", "Proposal", "Proposals", "Voter", "propose"]
+__all__ = ["ConfidenceKind", "Proposal", "Proposals", "Voter", "nearest_of_class", "propose", "set_reason"]
 
 ConfidenceKind = Literal["calibrated", "vote share"]
 """What a confidence is: the chance that a proposal is right as measured on held-out subjects, or the plain share
@@ -61,6 +62,8 @@ class Proposal:
         supporting: the neighbours with that value, nearest first.
         opposing: the others, nearest first.
         abstained: why the value should not be taken; None where it may be.
+        plausible: the classes of the conformal set; None where no coverage was asked for, or too few subjects
+            calibrate.
     """
 
     index: int
@@ -69,6 +72,7 @@ class Proposal:
     supporting: tuple[Voter, ...]
     opposing: tuple[Voter, ...]
     abstained: str | None
+    plausible: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def propose(
     k: int = DEFAULT_NEIGHBOURS,
     temperature: float = DEFAULT_TEMPERATURE,
     min_confidence: float = MIN_CONFIDENCE,
+    coverage: float | None = None,
     mean: Float[np.ndarray, " d"] | None = None,
 ) -> Proposals:
     """Propose a value for each unlabelled scan from its k nearest labelled ones.
@@ -120,6 +125,8 @@ def propose(
         k: neighbours that vote.
         temperature: of the votes, see `knn.predict`.
         min_confidence: a proposal below it abstains.
+        coverage: of conformal sets; a proposal abstains where its set has no class, or several. They are calibrated
+            on the same held-out answers (cross-conformal: Vovk 2015, Annals of Mathematics and AI 74), by subject.
         mean: what centres the scores; None for the mean of `vectors`.
 
     Raises:
@@ -146,6 +153,7 @@ def propose(
         n_classes=len(classes.names),
         k=k,
         temperature=temperature,
+        coverage=coverage,
     )
     items = _proposals(found, asked, known, classes, trial, temperature=temperature, min_confidence=min_confidence)
     return Proposals(
@@ -167,6 +175,7 @@ class _Trial:
     nearest: Float[np.ndarray, " n"]
     subjects: int
     notes: tuple[str, ...]
+    sets: ConformalSets | None = None
 
 
 def _trial(
@@ -177,6 +186,7 @@ def _trial(
     n_classes: int,
     k: int,
     temperature: float,
+    coverage: float | None,
 ) -> _Trial:
     subjects, joined = join_duplicates(np.unique(subjects, return_inverse=True)[1], vectors)
     n_subjects = int(subjects.max()) + 1
@@ -192,7 +202,24 @@ def _trial(
         return _Trial("vote share", np.asarray, nearest, n_subjects, (*joined, *few))
     votes = predict(found.scores, _codes_of(found, codes), n_classes, temperature=temperature)
     confidence = _calibrate(votes.max(axis=1), votes.argmax(axis=1) == codes, subjects)
-    return _Trial("calibrated", confidence, nearest, n_subjects, joined)
+    sets = None
+    if coverage is not None:
+        ties = nearest_of_class(found, _codes_of(found, codes), n_classes)
+        sets = conformal_sets(votes, codes, subjects, coverage=coverage, ties=ties)
+        if not sets.is_informative:
+            sets = None
+            joined = (*joined, f"{n_subjects} labelled subjects: too few for sets that cover {coverage:.0%}")
+    return _Trial("calibrated", confidence, nearest, n_subjects, joined, sets)
+
+
+def nearest_of_class(found: Neighbours, labels: Int[np.ndarray, "q k"], n_classes: int) -> Float[np.ndarray, "q c"]:
+    """The score of each class's nearest voter, -1 where it has none: what orders unanimous votes."""
+    best = np.full((len(labels), n_classes), -1.0)
+    rows = np.arange(len(labels))
+    for place in reversed(range(labels.shape[1])):
+        voting = labels[:, place] >= 0
+        best[rows[voting], labels[voting, place]] = found.scores[voting, place]
+    return best
 
 
 def _calibrate(
@@ -233,6 +260,9 @@ def _proposals(
     votes = predict(found.scores, nearest, len(classes.names), temperature=temperature)
     weights = _weights(found, temperature)
     winners = votes.argmax(axis=1)
+    sets = None
+    if trial.sets is not None:
+        sets = trial.sets.sets(votes, nearest_of_class(found, nearest, len(classes.names)))
     confidences = trial.confidence(votes.max(axis=1, initial=0.0)) if len(asked) else np.zeros(0)
     items = []
     for line, row in enumerate(asked.tolist()):
@@ -245,6 +275,9 @@ def _proposals(
         )
         value = classes.names[winners[line]] if voters else None
         confidence = float(confidences[line]) if voters else 0.0
+        plausible = None
+        if sets is not None and voters:
+            plausible = tuple(name for name, inside in zip(classes.names, sets[line], strict=True) if inside)
         items.append(
             Proposal(
                 index=row,
@@ -252,10 +285,20 @@ def _proposals(
                 confidence=confidence,
                 supporting=tuple(voter for voter in voters if voter.value == value),
                 opposing=tuple(voter for voter in voters if voter.value != value),
-                abstained=_reason(voters, confidence, trial.nearest, min_confidence),
+                abstained=_reason(voters, confidence, trial.nearest, min_confidence) or set_reason(plausible),
+                plausible=plausible,
             )
         )
     return tuple(items)
+
+
+def set_reason(plausible: tuple[str, ...] | None) -> str | None:
+    """Why a conformal set lets nothing be proposed; None where it has one class, or there is none."""
+    if plausible is None or len(plausible) == 1:
+        return None
+    if not plausible:
+        return "no value is likely enough: its votes are unlike those of the labelled scans"
+    return f"{len(plausible)} values cannot be told apart: {', '.join(plausible)}"
 
 
 def _weights(found: Neighbours, temperature: float) -> NDArray[np.float64]:

@@ -108,8 +108,9 @@ def _method(one: MethodResult, classes: Sequence[str]) -> list[str]:
 def _published(found: Assessment) -> list[str]:
     rows = [(one.method, number(one.auroc), number(one.accuracy)) for one in found.published]
     for method in found.evaluation.methods:
-        figures = (method.figure("AUROC"), method.figure("accuracy"))
-        rows.append((f"measured here: {method.vectors}, {method.method}", *(number(one.value) for one in figures)))
+        auroc, accuracy = method.figure("AUROC"), method.figure("accuracy")
+        name = f"measured here: {method.vectors}, {method.method}"
+        rows.append((name, number(auroc.value), number(accuracy.value)))
     parts = [
         f"<h2>Published on {escape(found.data_set or '')}</h2>",
         "<p>An et al. 2025 (Raptor), Table 3: official splits, DINOv2-L, logistic regression.</p>",

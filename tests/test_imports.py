@@ -24,6 +24,7 @@ LAYERS = (
     | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "placing", "other_vectors", "svg"},
+    {"diffusion", "landmarks", "mapping"},
     {"archive"},
     {"labelling", "assessing"},
     {"report"},
@@ -46,7 +47,7 @@ OWNERS = {
     "pydicom": {"raptor_search.readers"},
     "nibabel": {"raptor_search.readers"},
     "nrrd": {"raptor_search.readers"},
-    "pyarrow": {"raptor_search.readers"},
+    "pyarrow": {"raptor_search.readers", "indexer"},
     "sqlalchemy": {"raptor_search.catalog", "migrations"},
     "alembic": {"raptor_search.catalog", "migrations"},
     "faiss": {"raptor_search.index"},

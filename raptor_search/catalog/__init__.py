@@ -3,11 +3,13 @@
 `Catalog.open` gives one object; what goes in and comes out are the frozen records of `records`.
 """
 
+from raptor_search.catalog.cohorts import MapDetail, StoredGraph
 from raptor_search.catalog.erasing import ErasedRows
 from raptor_search.catalog.labels import as_number
 from raptor_search.catalog.locks import writer_lock
 from raptor_search.catalog.measures import Moment
 from raptor_search.catalog.opening import Catalog
+from raptor_search.catalog.proposals import NewProposal, StoredProposal
 from raptor_search.catalog.records import (
     TYPED_COLUMNS,
     AuditRecord,
@@ -47,12 +49,16 @@ __all__ = [
     "KnownSource",
     "LabelOrigin",
     "LabelRecord",
+    "MapDetail",
     "Moment",
     "NewIndexVersion",
+    "NewProposal",
     "NewVolume",
     "Problem",
     "QuarantineRecord",
+    "StoredGraph",
     "StoredMap",
+    "StoredProposal",
     "StoredSpec",
     "Value",
     "VolumeRecord",

@@ -1,0 +1,237 @@
+"""`raptor evaluate`, `raptor propagate` and `raptor map`: what a label is worth, what follows from it, the cohort.
+
+Each is a few lines over the library, as those of `cli` are.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from raptor_search.errors import UsageError
+
+if TYPE_CHECKING:
+    from raptor_search.archive import Archive
+    from raptor_search.labelling import LabelProposals
+
+__all__ = ["register"]
+
+out = Console()
+err = Console(stderr=True)
+
+METHODS = ("knn", "logistic")
+SPREAD_METHODS = ("knn", "diffusion")
+DEFAULT_HOME = Path("raptor-archive")
+
+Home = Annotated[
+    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
+]
+Spec = Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Label = Annotated[str, typer.Argument(help="A label, or a column such as sex.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `raptor`."""
+    app.command()(evaluate)
+    app.command()(propagate)
+    app.command(name="map")(draw)
+
+
+def evaluate(
+    label: Label,
+    home: Home = DEFAULT_HOME,
+    method: Annotated[list[str] | None, typer.Option(help="knn or logistic; both by default.")] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE.npz: another method's vectors of the same scans.")
+    ] = None,
+    as_number: Annotated[bool, typer.Option("--number", help="The label is a number to be told, not a class.")] = False,
+    where: Annotated[str | None, typer.Option(help="A filter on the scans that take part.")] = None,
+    split: Annotated[str, typer.Option(help="The column that names train, val and test.")] = "split",
+    report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML file.")] = None,
+    curve: Annotated[bool, typer.Option(help="Draw the data-efficiency curve, which takes longest.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of folds and resamples.", min=0)] = 0,
+    spec: Spec = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well a label is told: retrieval, diagnosis, intervals, leaks, confounds."""
+    from indexer import render_labels
+    from raptor_search.archive import Archive
+    from raptor_search.assessing import assess
+
+    chosen = _chosen(method or [], METHODS, "--method")
+    others = dict(_named_file(text) for text in compare or [])
+    with Archive.open(home) as archive, err.status("Evaluating"):
+        found = assess(
+            archive,
+            label,
+            as_number=as_number,
+            methods=[one for one in METHODS if one in (chosen or METHODS)],  # type: ignore[misc]
+            compare=others,
+            where=where,
+            split=split,
+            spec=spec,
+            with_curve=curve,
+            seed=seed,
+        )
+    if report is not None:
+        from raptor_search.report import html_report
+
+        _write(report, html_report(found))
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        render_labels.assessment(out, found)
+        if report is not None:
+            out.print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
+
+
+def propagate(
+    label: Label,
+    home: Home = DEFAULT_HOME,
+    method: Annotated[str, typer.Option(help="knn or diffusion.")] = "knn",
+    k: Annotated[int, typer.Option("-k", help="Neighbours that vote.", min=1)] = 5,
+    min_confidence: Annotated[float, typer.Option(help="A proposal below it abstains.", min=0, max=1)] = 0.6,
+    coverage: Annotated[
+        float | None, typer.Option(help="Abstain where a set of this coverage has not exactly one value.")
+    ] = None,
+    accept: Annotated[
+        float | None, typer.Option(help="Accept every proposal at or above this confidence.", min=0, max=1)
+    ] = None,
+    accept_case: Annotated[list[int] | None, typer.Option(help="Accept the proposal for this case.")] = None,
+    reject_case: Annotated[list[int] | None, typer.Option(help="Turn down the proposal for this case.")] = None,
+    undo_case: Annotated[list[int] | None, typer.Option(help="Take back the decision on this case.")] = None,
+    undo_all: Annotated[bool, typer.Option("--undo-all", help="Take back every decision on the label.")] = False,
+    author: Annotated[str | None, typer.Option(help="Who decides (default: this account).")] = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="Write all values: FILE.csv or FILE.parquet.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare votes with diffusion on hidden labels.")] = False,
+    spec: Spec = None,
+    as_json: Json = False,
+) -> None:
+    """Propose a label's values for the scans without one; accept, turn down, take back, export."""
+    from indexer import render_labels
+    from indexer.label_export import check_ending, export_labels
+    from raptor_search import labelling
+    from raptor_search.archive import Archive
+    from raptor_search.upkeep import account
+
+    chosen = _chosen([method], SPREAD_METHODS, "--method")[0]
+    if coverage is not None and not 0 < coverage < 1:
+        raise UsageError(f"--coverage {coverage}; expected between 0 and 1, such as 0.9")
+    if out_file is not None:
+        check_ending(out_file)
+    who = author or account()
+    with Archive.open(home) as archive:
+        undone = _undo(archive, label, undo_case or [], undo_all, who)
+        with err.status("Asking the labelled scans"):
+            found = labelling.proposals(
+                archive,
+                label,
+                method=chosen,  # type: ignore[arg-type]
+                k=k,
+                min_confidence=min_confidence,
+                coverage=coverage,
+                spec=spec,
+            )
+            labelling.store(archive, label, found, method=chosen, author=who)  # type: ignore[arg-type]
+            compared = labelling.comparison(archive, label, k=k, spec=spec) if compare else None
+        decided = _decide(archive, label, found, accept, accept_case or [], reject_case or [], who)
+        if out_file is not None:
+            export_labels(archive, label, out_file, spec=spec)
+        document = render_labels.proposals_json(label, chosen, found, decided | {"undone": undone}, compared)
+        if as_json:
+            print(json.dumps(document, indent=2))
+        else:
+            render_labels.proposals(out, found, decided | {"undone": undone}, compared, archive.notice)
+            if out_file is not None:
+                out.print(f"Values: {out_file}", soft_wrap=True, highlight=False, markup=False)
+
+
+def draw(
+    home: Home = DEFAULT_HOME,
+    neighbours: Annotated[int, typer.Option(help="Neighbours of the map, the scan itself included.", min=2)] = 15,
+    min_dist: Annotated[float, typer.Option(help="How close points may lie.", min=0, max=0.99)] = 0.1,
+    min_cluster: Annotated[int | None, typer.Option(help="Scans of the smallest cluster.", min=2)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the map.", min=0)] = 0,
+    spec: Spec = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the cohort map that the page shows, and find its clusters and outliers."""
+    from indexer import render_labels
+    from raptor_search.archive import Archive
+    from raptor_search.mapping import draw_map
+
+    with Archive.open(home) as archive, err.status("Computing the map"):
+        drawn = draw_map(
+            archive.catalog,
+            archive.spec(spec),
+            n_neighbours=neighbours,
+            min_dist=min_dist,
+            seed=seed,
+            min_cluster=min_cluster,
+        )
+    if as_json:
+        print(json.dumps(render_labels.cohort_json(drawn), indent=2))
+    else:
+        render_labels.cohort(out, drawn, home)
+
+
+def _chosen(given: list[str], known: tuple[str, ...], option: str) -> list[str]:
+    for one in given:
+        if one not in known:
+            raise UsageError(f"{option} {one!r}; expected one of: {', '.join(known)}")
+    return given
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, file = text.partition("=")
+    if not equals or not name.strip() or not file:
+        raise UsageError(f"--compare {text!r}; expected NAME=FILE.npz")
+    return name.strip(), Path(file).expanduser()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _undo(archive: "Archive", label: str, cases: list[int], everything: bool, author: str) -> int:
+    from raptor_search import labelling
+
+    if everything:
+        return labelling.undo_all(archive, label, author=author)
+    for case in cases:
+        if not labelling.undo(archive, label, case, author=author):
+            raise UsageError(f"case {case} has no decision on '{label}' to take back; given labels stay as they are")
+    return len(cases)
+
+
+def _decide(
+    archive: "Archive",
+    label: str,
+    found: "LabelProposals",
+    threshold: float | None,
+    accepted: list[int],
+    rejected: list[int],
+    author: str,
+) -> dict[str, int]:
+    """Accept and turn down what is proposed; nothing is decided where one of the cases has no proposal."""
+    from raptor_search import labelling
+
+    by_case = {item.volume_id: item for item in found.items}
+    for case in (*accepted, *rejected):
+        if case not in by_case or by_case[case].value is None:
+            raise UsageError(f"nothing is proposed for case {case}; expected a case without a value of '{label}'")
+    chosen = {case: by_case[case] for case in accepted}
+    if threshold is not None:
+        chosen |= {
+            item.volume_id: item
+            for item in found.items
+            if item.abstained is None and item.confidence >= threshold and item.volume_id not in rejected
+        }
+    labelling.accept(archive, label, list(chosen.values()), author=author)
+    labelling.reject(archive, label, [by_case[case] for case in rejected], author=author)
+    return {"accepted": len(chosen), "rejected": len(rejected)}

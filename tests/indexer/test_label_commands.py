@@ -1,0 +1,231 @@
+"""`raptor evaluate`, `propagate` and `map` as a user runs them."""
+
+import csv
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cohorts import labelled_archive
+from tests.indexer.command import Raptor
+
+QUICK = ("--no-curve",)
+
+
+class Checker(HTMLParser):
+    """Every tag is closed, and nothing is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "img", "iframe")
+        assert not {"src", "href", "onload"} & {name for name, _ in attrs}
+        if tag not in ("meta", "line", "circle", "rect", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "circle", "rect", "polyline"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def one_line(outcome, *words: str) -> None:
+    assert outcome.status == 1
+    assert "Traceback" not in outcome.err
+    assert len(outcome.error_lines) == 1, outcome.err
+    for word in words:
+        assert word in outcome.error_lines[0]
+
+
+def test_a_label_is_evaluated_and_reported_in_one_file(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    labelled_archive(home)
+    page = tmp_path / "report.html"
+    found = raptor("evaluate", "finding", "--home", home, "--report", page, "--json").json
+    assert (found["scans"], found["subjects"], found["classes"]) == (90, 45, ["adenoma", "cyst", "none"])
+    assert {(one["method"], one["vectors"]) for one in found["methods"]} == {("knn", "Raptor"), ("logistic", "Raptor")}
+    auroc = found["methods"][0]["figures"][0]
+    assert auroc["name"] == "AUROC"
+    assert auroc["low"] > 0.9
+    assert {one["column"] for one in found["confounds"]} == {"manufacturer"}
+    assert any("below 100 the 95% intervals are rough" in note for note in found["notes"])
+    checker = Checker()
+    checker.feed(page.read_text())
+    assert checker.open == []
+    for words in ("Evaluation of", "finding", "Retrieval", "Same label or same scanner?", "mAP@5 by hits", "adenoma"):
+        assert words in checker.text
+    assert "http" not in page.read_text()
+
+
+def test_figures_are_printed_with_every_note(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home, patients_known=False)
+    outcome = raptor("evaluate", "finding", "--home", home, "--method", "knn", *QUICK)
+    assert outcome.status == 0
+    for words in ("AUROC", "balanced accuracy", "mAP", "no scan names its subject", "Prediction sets"):
+        assert words in outcome.out
+
+
+def test_the_given_split_is_obeyed_and_the_papers_table_stands_beside(
+    raptor: Raptor, home: Path, tmp_path: Path
+) -> None:
+    labelled_archive(home, labelled=60, splits=True, source="/data/organmnist3d_64.npz#train_{n}", patients_known=False)
+    page = tmp_path / "report.html"
+    found = raptor("evaluate", "finding", "--home", home, "--report", page, *QUICK, "--json").json
+    assert found["protocol"] == "the given split: 72 training, 24 validation and 24 test scans"
+    assert found["data_set"] == "organmnist3d"
+    assert {"method": "Raptor", "auroc": 0.999, "accuracy": 0.961} in found["published"]
+    assert "Table 3" in page.read_text()
+
+
+def test_another_methods_vectors_are_compared_on_the_same_scans(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    archive = labelled_archive(home)
+    noise = np.random.default_rng(0).normal(size=(120, 16))
+    order = np.random.default_rng(1).permutation(120)
+    np.savez(tmp_path / "other.npz", vectors=noise[order], files=np.array([f"{n}.nii.gz" for n in order]))
+    words = ("--compare", f"Noise={tmp_path / 'other.npz'}", "--method", "knn", *QUICK, "--json")
+    found = raptor("evaluate", "finding", "--home", archive.home, *words).json
+    gap = next(one for one in found["differences"] if one["figure"] == "AUROC")
+    assert (gap["first"], gap["second"]) == ("Raptor, knn", "Noise, knn")
+    assert gap["low"] > 0.2
+
+
+def test_a_number_is_evaluated_as_one(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home)
+    found = raptor("evaluate", "size", "--number", "--home", home, "--json").json
+    names = [one["name"] for one in found["methods"][0]["figures"]]
+    assert names == ["r2", "MAE"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("size",), ("size", "look continuous")),
+        (("finding", "--number"), ("'finding'", "90 of 90 values are no numbers")),
+        (("laterality",), ("laterality", "none of 120 scans has a value")),
+        (("sign",), ("sign",)),
+        (("finding", "--method", "tree"), ("--method 'tree'", "knn, logistic")),
+        (("finding", "--compare", "no-name"), ("expected NAME=FILE.npz",)),
+        (("finding", "--where", "manufacturer = 'Philips'"), ("no scan passes the filter",)),
+        (("format",), ("format", "have the value 'nifti'")),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_clear_line(
+    raptor: Raptor, home: Path, words: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    labelled_archive(home)
+    one_line(raptor("evaluate", *words, "--home", home, *QUICK), *expected)
+
+
+def test_vectors_that_lack_scans_or_are_none_are_one_clear_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    labelled_archive(home)
+    np.savez(tmp_path / "few.npz", vectors=np.ones((1, 4)), files=np.array(["0.nii.gz"]))
+    (tmp_path / "text.npz").write_text("no vectors")
+    np.savez(tmp_path / "other.npz", images=np.ones(3))
+    for name, words in (("few", "lacks 89 of 90 scans"), ("text", "cannot be read"), ("other", "holds no vectors")):
+        compare = ("--compare", f"X={tmp_path / name}.npz")
+        one_line(raptor("evaluate", "finding", "--home", home, *compare, *QUICK), words)
+
+
+def test_proposals_are_stored_accepted_by_threshold_undone_and_exported(
+    raptor: Raptor, home: Path, tmp_path: Path
+) -> None:
+    archive = labelled_archive(home)
+    found = raptor("propagate", "finding", "--home", home, "--coverage", "0.9", "--json").json
+    assert len(found["proposals"]) == 30
+    right = [item["value"] == archive.truth[archive.ids.index(item["volume_id"])] for item in found["proposals"]]
+    assert np.mean(right) > 0.9
+    with archive.open() as catalog:
+        assert len(catalog.proposals("finding")) == 30
+        # A proposal is no label.
+        assert len(catalog.labels("finding")) == 90
+        assert catalog.column_values("finding", list(archive.ids[90:])) == [None] * 30
+    done = raptor("propagate", "finding", "--home", home, "--accept", "0.8", "--author", "ann", "--json").json
+    count = done["decided"]["accepted"]
+    assert count >= 20
+    with archive.open() as catalog:
+        accepted = [record for record in catalog.labels("finding") if record.origin == "accepted"]
+        assert len(accepted) == count
+        assert {record.author for record in accepted} == {"ann"}
+        assert all(record.confidence >= 0.8 for record in accepted)
+        assert sum(record.origin == "given" for record in catalog.labels("finding")) == 90
+    table = tmp_path / "values.csv"
+    undone = raptor("propagate", "finding", "--home", home, "--undo-all", "--out", table, "--json").json
+    assert undone["decided"]["undone"] == count
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 120
+    assert {row["origin"] for row in rows} == {"given", "proposed"}
+    assert all(row["neighbours_for"] for row in rows if row["origin"] == "proposed" and row["value"])
+
+
+def test_one_case_is_accepted_turned_down_and_taken_back(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    one, other = archive.ids[90], archive.ids[92]
+    words = ("--accept-case", one, "--reject-case", other, "--json")
+    done = raptor("propagate", "finding", "--home", home, *words).json["decided"]
+    assert (done["accepted"], done["rejected"]) == (1, 1)
+    with archive.open() as catalog:
+        origins = {record.volume_id: record.origin for record in catalog.labels("finding")}
+        assert (origins[one], origins[other]) == ("accepted", "rejected")
+    again = raptor("propagate", "finding", "--home", home, "--json").json
+    assert not {one, other} & {item["volume_id"] for item in again["proposals"]}
+    raptor("propagate", "finding", "--home", home, "--undo-case", one)
+    with archive.open() as catalog:
+        assert one not in {record.volume_id for record in catalog.labels("finding")}
+    given = archive.ids[0]
+    one_line(raptor("propagate", "finding", "--home", home, "--undo-case", given), "given labels stay as they are")
+    one_line(raptor("propagate", "finding", "--home", home, "--accept-case", given), "nothing is proposed for case")
+
+
+def test_diffusion_proposes_too_is_compared_and_exported_as_parquet(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    archive = labelled_archive(home)
+    table = tmp_path / "values.parquet"
+    words = ("--method", "diffusion", "--compare", "--out", table, "--json")
+    found = raptor("propagate", "finding", "--home", home, *words).json
+    right = [item["value"] == archive.truth[archive.ids.index(item["volume_id"])] for item in found["proposals"]]
+    assert np.mean(right) > 0.9
+    assert found["comparison"]["votes"]["AUROC"] > 0.9
+    assert found["comparison"]["diffusion"]["AUROC"] > 0.9
+    rows = parquet.read_table(table).to_pylist()
+    assert len(rows) == 120
+    assert rows[0]["origin"] == "given"
+    assert rows[119]["origin"] == "proposed"
+    assert isinstance(rows[119]["confidence"], float)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("finding", "--method", "guess"), "expected one of: knn, diffusion"),
+        (("finding", "--coverage", "1.5"), "--coverage 1.5"),
+        (("finding", "--out", "values.xls"), "ends in .csv or .parquet"),
+        (("finding", "-k", "99"), "99 neighbours asked of 90 labelled scans"),
+        (("size",), "look continuous"),
+    ],
+)
+def test_what_cannot_be_proposed_is_one_clear_line(
+    raptor: Raptor, home: Path, words: tuple[str, ...], expected: str
+) -> None:
+    labelled_archive(home)
+    one_line(raptor("propagate", *words, "--home", home), expected)
+
+
+def test_a_map_is_drawn_with_clusters_that_bear_names(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home, signal=3)
+    found = raptor("map", "--home", home, "--seed", "3", "--json").json
+    assert found["scans"] == 120
+    assert found["parameters"]["seed"] == 3
+    assert found["parameters"]["graph"] == "exact"
+    assert {one["name"] for one in found["clusters"]} == {"adenoma", "cyst", "none"}
+    assert found["quality"]["trustworthiness"] > 0.8
+    again = raptor("map", "--home", home)
+    assert again.status == 0
+    for words in ("Trustworthiness", "adenoma", "exemplar", "belong to no cluster"):
+        assert words in again.out
