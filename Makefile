@@ -6,13 +6,16 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 ARGS ?=
 KILLS ?= 300
 
-.PHONY: demo test soak test-browser lint format clean
+.PHONY: demo test soak fuzz test-browser lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/raptor demo $(ARGS)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m "not browser" -n 2 --dist loadfile
+
+fuzz: $(VENV)/installed-test
+	$(BIN)/python -m tests.readers.fuzz --count 5000 $(ARGS)
 
 test-browser: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m browser

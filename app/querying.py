@@ -14,8 +14,7 @@ from app.uploads import on_disk, title
 from app.words import shown
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
-from raptor_search.preview import three_planes
-from raptor_search.readers import Scan, content_digest, read_file
+from raptor_search.readers import Scan
 from raptor_search.search import SearchResult, search
 from raptor_search.serving import IndexCache
 
@@ -93,20 +92,19 @@ def of_files(
         SpecError: the spec has no rule for this kind of file.
     """
     with on_disk(files) as path:
-        source, scan = read_file(path)
-        digest = content_digest(source)
-    picture = three_planes(scan.volume)
-    on_read(picture)
+        _, read = archive.reading.read_file(path)
+    scan = read.scan
+    on_read(read.preview)
     embedding = archive.embed(scan.volume, spec=stored.fingerprint, progress=progress)
     patient = scan.identity.scoped_patient
     return Query(
         title=title(files),
         facts=_facts(scan),
-        picture=picture,
+        picture=read.preview,
         # As stored, so that a scan that is in the archive scores exactly 1.
         vector=embedding.stored,
         fingerprint=stored.fingerprint,
-        content_key=archive.key.digest("content", digest),
+        content_key=archive.key.digest("content", read.digest),
         patient_key=archive.key.digest("patient", patient) if patient else None,
     )
 

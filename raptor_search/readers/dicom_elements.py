@@ -17,11 +17,12 @@ from pydicom.tag import BaseTag
 from raptor_search.errors import ReadError
 from raptor_search.readers.inflating import Stream
 
-__all__ = ["Elements", "Encoding", "PixelPlace", "Unusual", "Window", "walk"]
+__all__ = ["Elements", "Encoding", "PixelPlace", "Unusual", "Window", "walk", "walk_meta"]
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
+META_GROUP = b"\x02\0"
 
 LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 SHORT_VRS = frozenset(
@@ -37,7 +38,7 @@ VR_NAMES = {vr: vr.decode() for vr in LONG_VRS | SHORT_VRS}
 MAX_DEPTH = 64
 """Sequences within sequences; structured reports, the deepest objects, stay below 20."""
 
-MAX_HEADER = 256 * 2**20
+MAX_HEADER = 96 * 2**20
 """Bytes before the pixels; an enhanced file of 10,000 frames has some 20 MB."""
 
 FIRST_BLOCK = 16 * 2**10
@@ -163,6 +164,23 @@ def walk(
     if len(window.data) < position:
         raise ReadError("unreadable", "truncated: the DICOM header ends within an element")
     return found, None, position
+
+
+def walk_meta(window: Window, position: int) -> tuple[Elements, int]:
+    """The elements of group 0002 (PS3.10 7.1), and where the dataset starts: in any encoding, even deflated.
+
+    Raises:
+        ReadError, Unusual: as `walk`.
+    """
+    found: Elements = {}
+    read_element = _explicit(little=True)
+    while window.reach(position + 8) and window.data[position : position + 2] == META_GROUP:
+        tag, vr, start, length = read_element(window, position)
+        position = start + length
+        window.need(position)
+        key = BaseTag(tag)
+        found[key] = RawDataElement(key, vr, length, window.data[start:position], start, False, True)
+    return found, position
 
 
 ReadElement = Callable[[Window, int], tuple[int, str | None, int, int]]

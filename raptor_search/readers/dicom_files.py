@@ -17,6 +17,7 @@ import pydicom
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
@@ -28,7 +29,7 @@ from pydicom.uid import (
 from pydicom.values import convert_string
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.dicom_elements import PIXEL_DATA, Elements, Encoding, Unusual, Window, walk
+from raptor_search.readers.dicom_elements import PIXEL_DATA, Elements, Encoding, Unusual, Window, walk, walk_meta
 from raptor_search.readers.inflating import Inflater
 
 __all__ = ["OpenElements", "open_elements", "parse_dicom", "pydicom_failures"]
@@ -107,10 +108,10 @@ def parse_dicom(path: Path, *, pixels: bool = False, tags: Sequence[str] | None 
             opened = open_elements(file)
             if not pixels:
                 return opened.dataset(tags)
-            is_deflated = opened.syntax == DeflatedExplicitVRLittleEndian
         except Unusual:
-            is_deflated = False
-        if is_deflated:  # pydicom would inflate it without bound
+            pass
+        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            # pydicom would inflate it without bound.
             raise ReadError("unsupported", "deflated DICOM of a rare encoding; expected a plain one: use dcmconv")
         dataset = pydicom.dcmread(
             path, force=True, stop_before_pixels=not pixels, specific_tags=None if tags is None else list(tags)
@@ -166,7 +167,7 @@ def open_elements(file: IO[bytes]) -> OpenElements:
         raise Unusual
     if head.startswith(PROGRAMS):
         raise ReadError("not-a-volume", "a program with DICOM data behind it; expected a preamble that cannot be run")
-    meta, _, position = walk(window, PREAMBLE + 4, Encoding(implicit=False, little=True), last=0x0002FFFF)
+    meta, position = walk_meta(window, PREAMBLE + 4)
     named = meta.get(TRANSFER_SYNTAX)
     if named is None:
         raise Unusual

@@ -1,6 +1,6 @@
 """What a slice says about itself, from a file of one slice or from one frame of an enhanced file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,8 @@ def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame
         return _tiles_of(path, header, facts=facts)
     size = (_integer(header, "Rows"), _integer(header, "Columns"))
     count = int(header.get("NumberOfFrames") or 1)
+    if count < 1:
+        raise ReadError("unreadable", f"{count} frames in the header; expected at least 1")
     if size[0] * size[1] * count > MAX_VOXELS:
         raise ReadError("too-large", f"{count} frames of {size[0]}x{size[1]}; expected at most {MAX_VOXELS} voxels")
     kind = _pixel_kind(header)
@@ -102,7 +104,7 @@ def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame
     ]
 
 
-def places_of(header: Dataset) -> list[list[Dataset]]:
+def places_of(header: Dataset) -> Iterator[list[Dataset]]:
     """For each frame the datasets that may describe it, the most specific first, the header last (PS3.3 C.7.6.16).
 
     Raises:
@@ -115,11 +117,11 @@ def places_of(header: Dataset) -> list[list[Dataset]]:
             raise ReadError(
                 "unsupported", "many frames in one file without positions; expected an enhanced multi-frame"
             )
-        return [[header]]
+        return iter([[header]])
     if len(per_frame) != count:
         raise ReadError("unreadable", f"{count} frames announced, {len(per_frame)} described")
     shared = [place for group in header.get("SharedFunctionalGroupsSequence") or [] for place in _described(group)]
-    return [[*_described(frame), *shared, header] for frame in per_frame]
+    return ([*_described(frame), *shared, header] for frame in per_frame)
 
 
 def _tiles_of(path: Path, header: Dataset, *, facts: bool) -> list[Frame]:
@@ -144,6 +146,8 @@ def _tiles_of(path: Path, header: Dataset, *, facts: bool) -> list[Frame]:
 
 
 def _refuse_unsupported(header: Dataset) -> None:
+    if "PhotometricInterpretation" not in header:
+        raise ReadError("unreadable", "no PhotometricInterpretation in the header: it is cut short, or holds no image")
     if int(header.get("SamplesPerPixel") or 1) != 1 or str(header.get("PhotometricInterpretation", "")) not in {
         "MONOCHROME1",
         "MONOCHROME2",

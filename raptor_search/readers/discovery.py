@@ -25,29 +25,35 @@ FORMAT_OF_CLAIM: dict[str, Format] = {"NIfTI": "nifti", "NRRD": "nrrd", "DICOM":
 
 
 def discover(
-    paths: Sequence[Path], *, volume_index: VolumeIndex = None, on_file: Callable[[Path], None] | None = None
+    paths: Sequence[Path],
+    *,
+    volume_index: VolumeIndex = None,
+    on_file: Callable[[Path], None] | None = None,
+    in_zip: bool = False,
 ) -> Iterator[Source | Refused | Skipped]:
     """Every volume below the paths, in sorted order; DICOM series last, when all their slices are known
     (refused, where a file beside them is damaged and may be one of their slices).
 
     The content decides what a file is. A file that is no scan is skipped with a reason; one that calls itself
-    a scan and is none is refused. Hidden files and folders are passed over; linked folders are entered once. A zip is
+    a scan and is none is refused. Hidden files and folders are passed over; linked folders are entered once, and
+    links that lead outside of the path that was given are not followed. A zip is
     unpacked to be looked into; of a DICOMDIR that is named itself, the files are read that it names.
 
     Args:
         paths: files and folders.
         volume_index: which volume of a 4D file is taken.
         on_file: called with each file before it is looked at.
+        in_zip: whether the paths were unpacked from a zip, in which another is not looked into.
 
     Raises:
         UsageError: at once, for a path that does not exist or cannot be read.
     """
     roots = _outermost([_checked(path) for path in paths])
-    return _discover(roots, volume_index, on_file or (lambda _: None))
+    return _discover(roots, volume_index, on_file or (lambda _: None), in_zip=in_zip)
 
 
 def _discover(
-    roots: list[Path], index: VolumeIndex, on_file: Callable[[Path], None]
+    roots: list[Path], index: VolumeIndex, on_file: Callable[[Path], None], *, in_zip: bool
 ) -> Iterator[Source | Refused | Skipped]:
     groups = SeriesGroups()
     visited: set[tuple[int, int]] = set()
@@ -57,7 +63,7 @@ def _discover(
                 yield found
             else:
                 on_file(found)
-                yield from _look_at(found, groups, index)
+                yield from _look_at(found, groups, index, in_zip=in_zip)
     yield from groups.sources()
 
 
@@ -75,26 +81,31 @@ def _outermost(paths: list[Path]) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if given.isdisjoint(path.parents)]
 
 
-def _walk(path: Path, visited: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
-    """Every regular file at or below the path, in sorted order."""
-    try:
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            yield path if stat.S_ISREG(status.st_mode) else Skipped(path, "not a regular file")
-            return
-        if (status.st_dev, status.st_ino) in visited:
-            yield Skipped(path, "folder met before")
-            return
-        visited.add((status.st_dev, status.st_ino))
-        names = sorted(os.listdir(path))
-    except OSError:
-        yield Skipped(path, "broken link" if path.is_symlink() else "cannot be opened")
-        return
-    for name in names:
-        if name.startswith(".") or name == "__MACOSX":
-            yield Skipped(path / name, "hidden")
-        else:
-            yield from _walk(path / name, visited)
+def _walk(root: Path, visited: set[tuple[int, int]]) -> Iterator[Path | Skipped]:
+    """Every regular file at or below the path, in sorted order; links that lead outside of it are not followed."""
+    top = os.path.realpath(root)
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        try:
+            if path != root and path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(top):
+                yield Skipped(path, "link that leads outside" if path.exists() else "broken link")
+                continue
+            status = path.stat()
+            if not stat.S_ISDIR(status.st_mode):
+                yield path if stat.S_ISREG(status.st_mode) else Skipped(path, "not a regular file")
+                continue
+            if (status.st_dev, status.st_ino) in visited:
+                yield Skipped(path, "folder met before")
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            names = sorted(os.listdir(path), reverse=True)
+        except OSError:
+            yield Skipped(path, "broken link" if path.is_symlink() else "cannot be opened")
+            continue
+        hidden = [name for name in names if name.startswith(".") or name == "__MACOSX"]
+        yield from (Skipped(path / name, "hidden") for name in reversed(hidden))
+        waiting += [path / name for name in names if name not in hidden]
 
 
 def _directory(root: Path) -> Iterator[Path | Skipped]:
@@ -108,12 +119,14 @@ def _directory(root: Path) -> Iterator[Path | Skipped]:
         return  # refused as the file that it is
 
 
-def _look_at(path: Path, groups: SeriesGroups, index: VolumeIndex) -> Iterator[Source | Refused | Skipped]:
+def _look_at(
+    path: Path, groups: SeriesGroups, index: VolumeIndex, *, in_zip: bool
+) -> Iterator[Source | Refused | Skipped]:
     claim = claimed_kind(path)
     try:
         kind = sniff(path)
         try:
-            yield from _zipped(path, index) if kind == "zip" else _sources(path, kind, groups, index)
+            yield from _zipped(path, index, in_zip=in_zip) if kind == "zip" else _sources(path, kind, groups, index)
         except ReadError as error:
             if claim is None and kind in {None, "dicom-bare"}:
                 yield Skipped(path, "not a scan")
@@ -161,7 +174,7 @@ def _sources(path: Path, kind: Kind | None, groups: SeriesGroups, index: VolumeI
             raise _no_scan(path)
 
 
-def _zipped(path: Path, index: VolumeIndex) -> Iterator[Source | Refused | Skipped]:
+def _zipped(path: Path, index: VolumeIndex, *, in_zip: bool) -> Iterator[Source | Refused | Skipped]:
     """What a zip holds: entries of an npz, or the scans among its files, named as they lie in it.
 
     Raises:
@@ -172,8 +185,10 @@ def _zipped(path: Path, index: VolumeIndex) -> Iterator[Source | Refused | Skipp
             for number in range(count):
                 yield Source.at(path, "npz", member=f"{split}_{number}")
         return
+    if in_zip:  # one that holds itself would never end
+        raise ReadError("unsupported", "a zip within a zip; expected scans: unpack it first")
     with unpacked(path) as folder:
-        inside = list(discover([folder], volume_index=index))
+        inside = list(discover([folder], volume_index=index, in_zip=True))
         scans = sum(isinstance(one, Source) for one in inside)
         for one in inside:
             match one:

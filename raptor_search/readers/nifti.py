@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
 from raptor_search.readers.inflating import Stream, check_inflation, damage_as_read_error, read_array, skip
+from raptor_search.readers.memory import empty
 from raptor_search.readers.orientation import to_volume
 from raptor_search.readers.scaling import rescale, scaled_dtype
 from raptor_search.readers.volumes4d import number_of
@@ -140,10 +141,12 @@ def _real_world(stored: NDArray[np.generic], header: nib.Nifti1Header) -> NDArra
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
         raise ReadError("unreadable", "the header's scaling is not finite") from error
+    if np.isinf(header["scl_slope"]):
+        raise ReadError("unreadable", "the header's scaling is not finite")
     scaling = (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept))
     dtype = scaled_dtype(stored.dtype, stored.dtype.itemsize * 8, [scaling])
     if scaling == (1.0, 0.0):
         return stored
-    out = np.empty(stored.shape, dtype, order="F")
-    rescale(stored.T, scaling, out.T)
-    return out
+    out = empty(stored.shape[::-1], dtype)
+    rescale(stored.T, scaling, out)
+    return out.T

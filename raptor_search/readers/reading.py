@@ -73,7 +73,7 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
             yield source, inner
     elif is_zip(path):
         with unpacked(path) as folder:
-            inner = _only(discover([folder]), path)
+            inner = _only(discover([folder], in_zip=True), path)
             yield Source.at(path, inner.format), inner
     else:
         source = _only(discover([path]), path)
@@ -102,7 +102,7 @@ def _on_disk(source: Source) -> Iterator[Source]:
     """The source itself, or while the context lasts the one unpacked from its zip."""
     if source.files == (source.path,) and is_zip(source.path):
         with unpacked(source.path) as folder:
-            found = discover([folder], volume_index="all" if source.member else None)
+            found = discover([folder], volume_index="all" if source.member else None, in_zip=True)
             if source.member:
                 found = (o for o in found if isinstance(o, Source) and o.uri_below(folder) == source.member)
             yield _only(found, source.path)

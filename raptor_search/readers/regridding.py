@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 
+from raptor_search.readers.memory import empty
+
 __all__ = ["SHEAR_TOLERANCE_DEG", "evened", "unsheared"]
 
 SHEAR_TOLERANCE_DEG = 0.5
@@ -22,7 +24,7 @@ def evened(voxels: Shaped[np.ndarray, "n rows columns"], fractions: Float[np.nda
         voxels: the slices, in order.
         fractions: 0 for the first slice to n - 1 for the last.
     """
-    out = np.empty((len(fractions), *voxels.shape[1:]), voxels.dtype)
+    out = empty((len(fractions), *voxels.shape[1:]), voxels.dtype)
     for target, fraction in zip(out, fractions, strict=True):
         below = min(int(fraction), len(voxels) - 1)
         above = min(below + 1, len(voxels) - 1)

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,15 +114,38 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path, scan: Callable
     assert len(sources(tmp_path / ".git")) == 1
 
 
-def test_links_are_followed_and_loops_end(tmp_path: Path, scan: Callable[[str], Path]) -> None:
-    real = scan("store/blob.nii")
+def test_links_within_the_tree_are_followed_and_loops_end(tmp_path: Path, scan: Callable[[str], Path]) -> None:
+    elsewhere = scan("elsewhere/a.nii")
+    scan("tree/.annex/blob.nii")
     tree = tmp_path / "tree"
-    tree.mkdir()
-    (tree / "linked.nii").symlink_to(real)
+    (tree / "linked.nii").symlink_to(".annex/blob.nii")
     (tree / "loop").symlink_to(tree)
     (tree / "gone.nii").symlink_to(tmp_path / "nowhere")
+    (tree / "outside.nii").symlink_to(elsewhere)
+    (tree / "folder").symlink_to(elsewhere.parent)
+    (tmp_path / "named").symlink_to(elsewhere.parent)
     assert [one.path for one in sources(tree)] == [tree / "linked.nii"]
-    assert skipped(tree) == {"loop": "folder met before", "gone.nii": "broken link"}
+    assert skipped(tree) == {
+        ".annex": "hidden",
+        "loop": "folder met before",
+        "gone.nii": "broken link",
+        "outside.nii": "link that leads outside",
+        "folder": "link that leads outside",
+    }
+    assert [one.path for one in sources(tmp_path / "named")] == [tmp_path / "named" / "a.nii"]
+
+
+def test_a_deep_tree_is_walked(tmp_path: Path) -> None:
+    import os
+
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1500):  # deeper than Python recurses
+        os.mkdir("d", dir_fd=folder)
+        folder, above = os.open("d", os.O_RDONLY, dir_fd=folder), folder
+        os.close(above)
+    os.close(folder)
+    assert list(discover([tmp_path])) == []
+    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # pytest's own clean-up would recurse
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
