@@ -3,6 +3,8 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from raptor_search.readers.dicom_geometry import Stack, doubles_message, stack_s
 from raptor_search.readers.dicom_metadata import identity_of, metadata_of
 from raptor_search.readers.dicom_mosaic import mosaic_of, tiles
 from raptor_search.readers.dicom_numbers import lower_padding, padding_of, upright, used_bits
-from raptor_search.readers.dicom_stacks import part
+from raptor_search.readers.dicom_stacks import Parted, part
 from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.inflating import check_inflation
 from raptor_search.readers.memory import empty
@@ -46,9 +48,7 @@ def read_dicom(files: Sequence[Path], stack: StackPlace | None = None) -> Scan:
     Raises:
         ReadError: a damaged file, a gap, doubled slices, or slices that make no single volume.
     """
-    frames, header = _headers(files, facts=stack is not None)
-    if stack is not None:
-        frames = _of_stack(frames, stack)
+    frames, header = _headers(files) if stack is None else _of_stack(files, stack)
     metadata, identity = _kept(header, next((f for f in frames if f.path == files[0]), frames[0]), stack)
     sizes = {frame.size for frame in frames}
     if len(sizes) > 1:
@@ -69,7 +69,7 @@ def read_dicom(files: Sequence[Path], stack: StackPlace | None = None) -> Scan:
     return Scan(to_volume(voxels.transpose(2, 1, 0), affine, kind="dicom"), metadata, identity, geometry=geometry)
 
 
-def _headers(files: Sequence[Path], *, facts: bool) -> tuple[list[Frame], Dataset]:
+def _headers(files: Sequence[Path], *, facts: bool = False) -> tuple[list[Frame], Dataset]:
     """Every slice of the files, and the header of the first file."""
     frames: list[Frame] = []
     for file in files:
@@ -87,22 +87,34 @@ def _kept(header: Dataset, frame: Frame, stack: StackPlace | None) -> tuple[Scan
         if frame.is_tile:
             metadata = metadata_of(header, b_value=mosaic_of(header).b_value)
         else:
-            metadata = metadata_of(header, places_of(header)[frame.number])
+            metadata = metadata_of(header, next(islice(places_of(header), frame.number, None)))
         identity = identity_of(header)
     if stack is not None:
         metadata = dataclasses.replace(metadata, stack=stack.number, stacks=stack.count, stack_by=stack.by, t=stack.t)
     return metadata, identity
 
 
-def _of_stack(frames: list[Frame], stack: StackPlace) -> list[Frame]:
-    """The slices of one stack, parted as discovery parted them."""
-    parted, _ = part(frames)
-    if len(parted) == 1:
-        return [frames[index] for index in parted[0].members]
-    for one in parted:
-        if one.place is not None and one.place.name == stack.name:
-            return [frames[index] for index in one.members]
-    raise ReadError("mixed-geometry", f"the series has no stack {stack.name!r} any more; index its folder again")
+def _of_stack(files: Sequence[Path], stack: StackPlace) -> tuple[list[Frame], Dataset]:
+    """The slices of one stack, parted as discovery parted them, and the header of the first file."""
+    with pydicom_failures("files"):
+        changed = tuple(file.stat().st_mtime_ns for file in files)
+    frames, header, parted = _parted(tuple(files), changed)
+    chosen = parted if len(parted) == 1 else [one for one in parted if one.place and one.place.name == stack.name]
+    if not chosen:
+        raise ReadError("mixed-geometry", f"the series has no stack {stack.name!r} any more; index its folder again")
+    return [frames[index] for index in chosen[0].members], header
+
+
+@lru_cache(maxsize=1)
+def _parted(files: tuple[Path, ...], changed: tuple[int, ...]) -> tuple[list[Frame], Dataset, list[Parted]]:
+    """The stacks of a series; the last one is remembered, since an enhanced file of a hundred of them is read as often.
+
+    Args:
+        files: of the series.
+        changed: when each of them was, by which a file that was written anew is known.
+    """
+    frames, header = _headers(files, facts=True)
+    return frames, header, part(frames)[0]
 
 
 def _on_grid(voxels: NDArray[np.generic], lie: Stack) -> tuple[NDArray[np.generic], Float[np.ndarray, "4 4"], Geometry]:
