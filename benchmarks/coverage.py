@@ -38,7 +38,10 @@ from raptor_search.regression import Predictions
 from raptor_search.retrieval import FIGURES, retrieval_figures
 
 TRUTH_SUBJECTS = 200_000
-RESAMPLES = 300
+RESAMPLES = 1000
+CLASS_RESAMPLES = 100
+"""Of probabilities: their intervals need the bootstrap's spread alone, not its tails."""
+
 TOLERANCE = 0.02
 
 
@@ -81,7 +84,7 @@ def class_setting(signal: float, classes: int) -> "Setting":
         run = run_of(answers_of(rng, subjects_of(rng, subjects), signal, classes))
         if not resamples:
             return values_of(run)
-        return {m.name: (m.value, m.low, m.high) for m in class_figures(run, resamples=resamples)}
+        return {m.name: (m.value, m.low, m.high) for m in class_figures(run, resamples=CLASS_RESAMPLES)}
 
     return draw
 

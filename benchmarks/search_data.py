@@ -6,7 +6,7 @@ that kinds of scan differ in, the centre of its group, and noise. Shares of the 
     groups     groups of 11, so that a scan has ten near ones: kinds 0.4, group 0.4, noise 0.2
     clusters   clusters of 500, whose scans differ along 16 directions of their own as well: kinds 0.4, cluster 0.3,
                within it 0.15 along those directions and 0.15 noise
-    powerlaw   as clusters, of sizes that fall as a power law (Zipf, exponent 1.1), the largest a twentieth of the archive
+    powerlaw   as clusters, of sizes that fall as a power law (Zipf, exponent 1.1), the largest a twentieth of all
     real       the embeddings of an archive of real or derived scans, each plus 0.4 of the difference of two
                others and 0.15 noise: DERIVED
 

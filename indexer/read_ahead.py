@@ -35,7 +35,7 @@ def read_ahead(
                 if not waiting:
                     return
                 wait(waiting, return_when=FIRST_COMPLETED)
-                reading = next(future for future in waiting if future.done())
+                reading: Future[Loaded] = next(future for future in waiting if future.done())
                 yield waiting.pop(reading), _outcome(reading)
         finally:
             reader.shutdown(wait=False, cancel_futures=True)

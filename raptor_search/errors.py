@@ -97,6 +97,9 @@ class ReadError(RaptorError):
             raise ValueError(f"unknown read code {code!r}")
         self.code = code
 
+    def __reduce__(self) -> tuple[type["ReadError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
 
 class ErasedError(RaptorError):
     """A scan that was erased from the archive: it is not indexed again, and leaves no row."""

@@ -109,16 +109,27 @@ def class_figures(run: ClassRun, *, resamples: int = RESAMPLES, seed: int = 0) -
     )
     found = list(_intervals(lambda weights: _all(answers, weights), answers, resamples, seed))
     place = list(CLASS_FIGURES).index("calibration error")
-    if found[place].value <= _error_by_chance(answers, rng):
-        found[place] = Interval(found[place].value, 0.0, found[place].high)
+    found[place] = _less_chance(found[place], _errors_by_chance(answers, rng))
     return tuple(
         Measured(name, i.value, i.low, i.high, float(m), float(r))
         for name, i, m, r in zip(CLASS_FIGURES, found, majority, random, strict=True)
     )
 
 
-def _error_by_chance(answers: Answers, rng: np.random.Generator) -> float:
-    """The calibration error that perfect probabilities stay below in 97.5%: a plain error is never 0.
+def _less_chance(error: Interval, by_chance: NDArray[np.float64]) -> Interval:
+    """The interval of a calibration error with its lower end moved down by what chance adds to every such error.
+
+    A measured error is never 0: its square is the true one's and chance's together, more or less. Where chance alone
+    reaches it in 2.5%, the end is 0.
+    """
+    if error.value <= float(np.quantile(by_chance, 0.975)):
+        return Interval(error.value, 0.0, error.high)
+    low = max(0.0, error.low**2 - float(np.mean(by_chance**2))) ** 0.5
+    return Interval(error.value, low, error.high)
+
+
+def _errors_by_chance(answers: Answers, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Calibration errors that perfect probabilities would show.
 
     Consistency resampling (Brocker and Smith 2007, Weather and Forecasting 22); the scans of a subject are right or
     wrong together, the worst that clustering can do.
@@ -132,7 +143,7 @@ def _error_by_chance(answers: Answers, rng: np.random.Generator) -> float:
         wrong = (answers.chosen + 1) % answers.probabilities.shape[1]
         drawn = Answers(np.where(right, answers.chosen, wrong), answers.probabilities, answers.subjects)
         errors.append(float(calibration_error(drawn, ones)[0]))
-    return float(np.quantile(errors, 0.975))
+    return np.array(errors)
 
 
 def number_figures(run: NumberRun, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Measured, ...]:

@@ -159,3 +159,25 @@ def test_a_label_that_cannot_be_spread_is_refused_in_one_sentence(labels, messag
 def test_labels_of_another_length_are_refused():
     with pytest.raises(ValueError, match="1 labels for 2 vectors"):
         propose(np.zeros((2, 2)), ["a"])
+
+
+def test_sets_hold_the_truth_as_often_as_asked_and_decide_who_abstains():
+    inside, lines = [], 0
+    for seed in range(6):
+        vectors, labels, groups = draw_cohort(seed, subjects=160, signal=0.45)
+        hidden = set(range(160))
+        found = propose(vectors, hide(labels, hidden), groups, coverage=0.8, min_confidence=0)
+        for item in found.items:
+            inside.append(labels[item.index] in item.plausible)
+            if item.abstained is None:
+                assert len(item.plausible) == 1
+            lines += item.abstained is not None and "cannot be told apart" in item.abstained
+    assert abs(np.mean(inside) - 0.8) < 0.05
+    assert lines > 0
+
+
+def test_too_few_subjects_for_a_coverage_are_said():
+    vectors, labels, groups = draw_cohort(1, subjects=60)
+    found = propose(vectors, hide(labels, set(range(40))), groups, coverage=0.99)
+    assert all(item.plausible is None for item in found.items)
+    assert any("too few for sets that cover 99%" in note for note in found.notes)

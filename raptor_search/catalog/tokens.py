@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Float16
 from sqlalchemy import select
 
-from raptor_search.catalog.leases import WriterQueries
 from raptor_search.catalog.records import Ids
+from raptor_search.catalog.specs import ArchiveQueries
 from raptor_search.catalog.tables import EmbeddingRow, TokenMeansRow
 from raptor_search.errors import CatalogError
 
@@ -16,7 +16,7 @@ __all__ = ["TokenQueries", "encode_tokens"]
 FLOAT16 = np.dtype("<f2")
 
 
-class TokenQueries(WriterQueries):
+class TokenQueries(ArchiveQueries):
     """The mean tokens of volumes under one spec."""
 
     def with_tokens(self, spec_id: int) -> Ids:

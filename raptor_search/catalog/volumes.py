@@ -76,7 +76,8 @@ class VolumeQueries(LabelQueries):
         Args:
             spec_id: the spec.
             where: the filter; None passes all.
-            exclude_patient_key: leaves out this patient's volumes; those without a patient stay.
+            exclude_patient_key: leaves out this patient's volumes; those without a patient stay. The key of a name
+                without a data set leaves out the patients of this name in all of them.
 
         Raises:
             QueryError: the filter names a column that is not there, or compares it with another type.
@@ -86,7 +87,8 @@ class VolumeQueries(LabelQueries):
         if where is not None:
             query = query.where(compile_filter(where, self.columns(), collation=self._database.collation))
         if exclude_patient_key is not None:
-            query = query.where(or_(VolumeRow.patient_key.is_(None), VolumeRow.patient_key != exclude_patient_key))
+            for key in (VolumeRow.patient_key, VolumeRow.subject_key):
+                query = query.where(or_(key.is_(None), key != exclude_patient_key))
         with self._database.read() as session:
             return np.array(list(session.scalars(query)), dtype=np.int64)
 

@@ -1,5 +1,7 @@
 """What a run takes of 4D files and of tables: only what was asked for, and it says what it left."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import nibabel as nib
@@ -79,3 +81,34 @@ def test_a_wrong_volume_index_is_one_line(raptor: Raptor, series_in_time: Path, 
     outcome = raptor("index", series_in_time, "--home", home, "--volume-index", "first")
     assert outcome.status == 1
     assert outcome.error_lines == ["raptor: --volume-index first: expected a number from 0 on, or `all`"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_older_readers_read_is_read_again_without_being_embedded_again(tmp_path: Path, home: Path) -> None:
+    write_scan(tmp_path / "scans" / "sub-01_ses-pre_T1w.nii.gz", 1)
+    index([tmp_path / "scans"], home=home)
+    with closing(sqlite3.connect(home / "catalog.db")) as database, database:
+        database.execute("UPDATE volume SET reader = NULL, session = NULL, tilt_deg = NULL, patient_key = source_key")
+        vectors = database.execute("SELECT id, sha256 FROM vector").fetchall()
+    report = index([tmp_path / "scans"], home=home)
+    assert (report.added, report.present) == (0, 1)
+    with closing(sqlite3.connect(home / "catalog.db")) as database:
+        assert database.execute("SELECT id, sha256 FROM vector").fetchall() == vectors
+    with Archive.open(home) as archive:
+        row = archive.catalog.volume(1)
+        assert (row.session, row.tilt_deg, row.patient_key) == ("pre", 0, row.subject_key)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_participant_is_left_out_within_its_data_set_and_a_bare_name_in_all(tmp_path: Path, home: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        write_scan(tmp_path / name / "sub-01" / "sub-01_T1w.nii.gz", number)
+        (tmp_path / name / "dataset_description.json").write_text("{}")
+    index([tmp_path / "a", tmp_path / "b"], home=home)
+    with Archive.open(home) as archive:
+        spec = archive.catalog.specs()[0].id
+        one, two = archive.catalog.volumes([1, 2])
+        assert one.patient_key != two.patient_key
+        assert one.subject_key == two.subject_key == archive.key.digest("patient", "sub-01")
+        assert archive.catalog.ids(spec, None, one.patient_key).tolist() == [2]
+        assert archive.catalog.ids(spec, None, one.subject_key).tolist() == []
