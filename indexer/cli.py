@@ -37,7 +37,7 @@ err = Console(stderr=True)
 Home = Annotated[
     Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
 ]
-Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM, NIfTI, NRRD, MHA, MedMNIST npz, zips of them.")]
+Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM, NIfTI, NRRD, MHA, npz, zips of them.")]
 Encoder = Annotated[
     str | None,
     typer.Option(
