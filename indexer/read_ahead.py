@@ -35,8 +35,9 @@ def read_ahead(
                 if not waiting:
                     return
                 wait(waiting, return_when=FIRST_COMPLETED)
-                reading: Future[Loaded] = next(future for future in waiting if future.done())
-                yield waiting.pop(reading), _outcome(reading)
+                done = next(future for future in waiting if future.done())
+                source, outcome = waiting.pop(done), _outcome(done)
+                yield source, outcome
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
 
