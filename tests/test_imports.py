@@ -47,6 +47,7 @@ OWNERS = {
     "pydicom": {"raptor_search.readers"},
     "nibabel": {"raptor_search.readers"},
     "nrrd": {"raptor_search.readers"},
+    "isal": {"raptor_search.readers"},
     "pyarrow": {"raptor_search.readers", "indexer"},
     "sqlalchemy": {"raptor_search.catalog", "migrations"},
     "alembic": {"raptor_search.catalog", "migrations"},

@@ -15,6 +15,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 
 from raptor_search.errors import ReadError
+from raptor_search.readers.dicom_values import interned
 from raptor_search.readers.inflating import Stream
 
 __all__ = ["Elements", "Encoding", "PixelPlace", "Unusual", "Window", "walk", "walk_meta"]
@@ -78,9 +79,9 @@ Elements = MutableMapping[BaseTag, DataElement | RawDataElement]
 class Window:
     """The first bytes of a stream, of which more are read as they are asked for."""
 
-    def __init__(self, read: Callable[[int], bytes], head: bytes = b"") -> None:
-        self._read = read
-        self.data = head
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.data = b""
         self._ended = False
 
     def reach(self, end: int) -> bool:
@@ -88,7 +89,7 @@ class Window:
         if end > MAX_HEADER:
             raise ReadError("too-large", f"a DICOM header of more than {MAX_HEADER} bytes")
         while len(self.data) < end and not self._ended:
-            block = self._read(max(end - len(self.data), len(self.data), FIRST_BLOCK))
+            block = self._stream.read(max(end - len(self.data), len(self.data), FIRST_BLOCK))
             self._ended = not block
             self.data += block
         return len(self.data) >= end
@@ -104,19 +105,31 @@ class Window:
 
     def rest(self, start: int) -> Stream:
         """What follows from `start` on, whether it was read already or not."""
-        return _Rest(self.data[start:], self._read)
+        return Rest(self.data[start:], self._stream)
 
 
-class _Rest:
-    def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
+class Rest:
+    """A stream, with bytes before it that were read already."""
+
+    def __init__(self, head: bytes, stream: Stream) -> None:
         self._head = head
-        self._read = read
+        self._stream = stream
 
     def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
         if not self._head:
-            return self._read(size)
+            return self._stream.read(size)
         block, self._head = self._head[:size], self._head[size:]
         return block
+
+    def readinto(self, target: memoryview, /) -> int:
+        """As `read`, into memory; how many bytes came."""
+        into = getattr(self._stream, "readinto", None)
+        if into is not None and not self._head:
+            return int(into(target))
+        block = self.read(len(target))
+        target[: len(block)] = block
+        return len(block)
 
 
 def walk(
@@ -141,8 +154,8 @@ def walk(
         Unusual: an encoding that is left to pydicom.
     """
     found: Elements = {}
-    read_element = _explicit(encoding.little) if not encoding.implicit else _implicit(encoding.little)
-    while window.reach(position + 8):
+    read_element = _implicit(encoding.little) if encoding.implicit else _explicit(encoding.little)
+    while position + 8 <= len(window.data) or window.reach(position + 8):
         tag, vr, start, length = read_element(window, position)
         if tag > last:
             place = PixelPlace(start, None if length == UNDEFINED else length, vr) if tag == PIXEL_DATA else None
@@ -152,15 +165,14 @@ def walk(
             implicit = implicit or vr == "UN"  # PS3.5 6.2.2, note 4
             if vr not in {"SQ", "UN", None}:
                 raise Unusual
-            end, vr = _after_sequence(window, start, Encoding(implicit, encoding.little)), "SQ"
+            position, vr = _after_sequence(window, start, Encoding(implicit, encoding.little)), "SQ"
         else:
-            end = start + length
+            position = start + length
         if wanted is None or tag in wanted:
-            window.need(end)
-            key = BaseTag(tag)
-            value = window.data[start:end]
+            if position > len(window.data):
+                window.need(position)
+            key, value = interned(tag), window.data[start:position]
             found[key] = RawDataElement(key, vr, len(value), value, start, implicit, encoding.little)
-        position = end
     if len(window.data) < position:
         raise ReadError("unreadable", "truncated: the DICOM header ends within an element")
     return found, None, position
@@ -178,7 +190,7 @@ def walk_meta(window: Window, position: int) -> tuple[Elements, int]:
         tag, vr, start, length = read_element(window, position)
         position = start + length
         window.need(position)
-        key = BaseTag(tag)
+        key = interned(tag)
         found[key] = RawDataElement(key, vr, length, window.data[start:position], start, False, True)
     return found, position
 
@@ -197,7 +209,8 @@ def _explicit(little: bool) -> ReadElement:
             return group << 16 | element, VR_NAMES[vr], position + 8, length
         if vr not in LONG_VRS:
             raise Unusual
-        window.need(position + 12)
+        if position + 12 > len(window.data):
+            window.need(position + 12)
         return group << 16 | element, VR_NAMES[vr], position + 12, long(window.data, position + 8)[0]
 
     return read

@@ -5,7 +5,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -30,6 +30,7 @@ from pydicom.values import convert_string
 
 from raptor_search.errors import ReadError
 from raptor_search.readers.dicom_elements import PIXEL_DATA, Elements, Encoding, Unusual, Window, walk, walk_meta
+from raptor_search.readers.dicom_values import Header
 from raptor_search.readers.inflating import Inflater
 
 __all__ = ["OpenElements", "open_elements", "parse_dicom", "pydicom_failures"]
@@ -50,6 +51,12 @@ DATASET_GROUP = b"\x08\0"
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg", "rle"):
     # Their log lines quote tag values, which must reach no log of ours.
     logging.getLogger(_name).propagate = False
+
+PANIC = "PanicException"
+"""What decoders written in Rust raise on damage: no `Exception`, and no class that can be imported."""
+
+NOISY = r"(pydicom|pylibjpeg|openjpeg|libjpeg|rle|jpeg_ls)(\.|$)"
+"""Modules whose warnings quote what a file holds."""
 
 FAILURES = (
     AttributeError,
@@ -80,8 +87,7 @@ def pydicom_failures(what: str) -> Iterator[None]:
     """
     with warnings.catch_warnings():
         # By module and not for all: a filter that leaks between threads then hides nothing else.
-        warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
-        warnings.filterwarnings("ignore", module=r"(pylibjpeg|openjpeg|libjpeg|rle|jpeg_ls)(\.|$)")
+        warnings.filterwarnings("ignore", module=NOISY)
         try:
             yield
         except MemoryError as error:
@@ -89,6 +95,10 @@ def pydicom_failures(what: str) -> Iterator[None]:
         except OSError as error:
             raise ReadError("unreadable", f"cannot be read: {error.strerror or 'input/output error'}") from error
         except FAILURES as error:
+            raise ReadError("unreadable", f"the DICOM {what} is damaged, truncated or not decodable") from error
+        except BaseException as error:
+            if type(error).__name__ != PANIC:
+                raise
             raise ReadError("unreadable", f"the DICOM {what} is damaged, truncated or not decodable") from error
 
 
@@ -143,7 +153,7 @@ class OpenElements:
         """The elements before the pixels, those of `tags` where given; pydicom converts each when it is asked for."""
         wanted, last = (None, PIXEL_DATA - 1) if tags is None else _tags(tuple(tags))
         found, _, _ = walk(self.window, self.position, self.encoding, wanted=wanted, last=last)
-        dataset = Dataset(found)
+        dataset = Header(found)
         charset = found.get(CHARACTER_SET)
         names = convert_encodings(convert_string(charset.value or b"", self.encoding.little)) if charset else None
         dataset.set_original_encoding(self.encoding.implicit, self.encoding.little, names)
@@ -158,7 +168,7 @@ def open_elements(file: IO[bytes]) -> OpenElements:
         ReadError: no DICOM file, or a program with one behind it.
         Unusual: a file that pydicom is to read.
     """
-    window = Window(file.read)
+    window = Window(file)
     window.reach(PREAMBLE + 4)
     head = window.data
     if head[PREAMBLE : PREAMBLE + 4] != b"DICM":
@@ -180,11 +190,10 @@ def open_elements(file: IO[bytes]) -> OpenElements:
     return OpenElements(window, position, encoding, syntax, meta)
 
 
-def _inflating(file: IO[bytes], head: bytes) -> Callable[[int], bytes]:
+def _inflating(file: IO[bytes], head: bytes) -> Inflater:
     """What a deflated dataset (PS3.5 A.5) inflates to, as far as it is asked for."""
     stored = os.fstat(file.fileno()).st_size
-    inflater = Inflater(chain((head,), iter(partial(file.read, CHUNK), b"")), stored)
-    return inflater.read
+    return Inflater(chain((head,), iter(partial(file.read, CHUNK), b"")), stored)
 
 
 @lru_cache

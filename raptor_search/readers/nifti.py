@@ -1,6 +1,5 @@
 """NIfTI-1 and -2, plain or gzipped, one file: header by nibabel, voxels read within the header's arithmetic."""
 
-import gzip
 import io
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.inflating import Stream, check_inflation, damage_as_read_error, read_array, skip
+from raptor_search.readers.inflating import Stream, check_inflation, damage_as_read_error, gunzipped, read_array, skip
 from raptor_search.readers.memory import empty
 from raptor_search.readers.orientation import to_volume
 from raptor_search.readers.scaling import rescale, scaled_dtype
@@ -44,7 +43,7 @@ def read_nifti(path: Path, member: str = "") -> Volume:
     with damage_as_read_error(), path.open("rb") as raw:
         if raw.read(2) == b"\x1f\x8b":
             raw.seek(0)
-            with gzip.GzipFile(fileobj=raw) as inflated:
+            with gunzipped(raw) as inflated:
                 return _read(inflated, path.stat().st_size, member, compressed=True)
         raw.seek(0)
         return _read(raw, path.stat().st_size, member, compressed=False)
@@ -59,7 +58,7 @@ def nifti_volumes(path: Path) -> int:
     with damage_as_read_error(), path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        stream: Stream = gzip.GzipFile(fileobj=raw) if compressed else raw
+        stream: Stream = gunzipped(raw) if compressed else raw
         return _sizes(_header(stream)[0])[1]
 
 

@@ -1,9 +1,9 @@
 """NRRD with attached data: header by pynrrd, voxels read within the header's arithmetic."""
 
 import bz2
-import gzip
 import warnings
 from collections.abc import Mapping
+from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.inflating import check_inflation, damage_as_read_error, read_array
+from raptor_search.readers.inflating import check_inflation, damage_as_read_error, gunzipped, read_array
 from raptor_search.readers.orientation import to_volume
 from raptor_search.volume import Volume, check_shape
 
@@ -99,12 +99,12 @@ def _dtype(header: Mapping[str, Any]) -> np.dtype[np.generic]:
     return np.dtype(code).newbyteorder(">" if str(header.get("endian", "little")).lower() == "big" else "<")
 
 
-def _opened(file: IO[bytes], encoding: str) -> IO[bytes] | gzip.GzipFile | bz2.BZ2File:
+def _opened(file: IO[bytes], encoding: str) -> IO[bytes] | GzipFile | bz2.BZ2File:
     match encoding:
         case "raw":
             return file
         case "gzip" | "gz":
-            return gzip.GzipFile(fileobj=file)
+            return gunzipped(file)
         case "bzip2" | "bz2":
             return bz2.BZ2File(file)
     raise ReadError("unsupported", "NRRD with data as text; expected raw, gzip or bzip2: save it again")

@@ -31,6 +31,9 @@ __all__ = ["ReadingPool"]
 START_SECONDS = 120.0
 """In which a child must have imported the readers; a cold disk takes ten."""
 
+DEATH_SECONDS = 2.0
+"""Which a process may take to die by itself."""
+
 TRIES = 2
 """Crashes of a decoder before its file is refused: one may be the machine's."""
 
@@ -131,7 +134,7 @@ class ReadingPool:
     def _ask(self, request: tuple[object, ...], path: Path) -> Any:
         for _ in range(TRIES):
             child = self._take(path)
-            keep = False
+            keep = broken = False
             try:
                 answer = child.ask(request, path, self.limits.seconds)
                 keep = not (answer[0] == "refused" and answer[3])
@@ -140,9 +143,10 @@ class ReadingPool:
                     "timed-out", f"reading took longer than {self.limits.seconds:g} s and was stopped"
                 ) from error
             except Broken:
+                broken = True
                 continue
             finally:
-                self._give_back(child, keep=keep)
+                self._give_back(child, keep=keep, broken=broken)
             return _result(answer)
         raise ReadError("decoder-crashed", f"the reading process died {TRIES} times: {child.last_words}")
 
@@ -162,9 +166,9 @@ class ReadingPool:
                 self._free.wait()
         raise RaptorError("the reading processes were ended")
 
-    def _give_back(self, child: "_Child", *, keep: bool) -> None:
+    def _give_back(self, child: "_Child", *, keep: bool, broken: bool) -> None:
         if not keep:
-            child.end()
+            child.end(wait=broken)
         with self._free:
             self._busy.discard(child)
             if keep and not self._closed:
@@ -254,8 +258,12 @@ class _Child:
             raise RaptorError(f"a reading process did not start: {said[-1] if said else 'no word from it'}") from error
         return ours
 
-    def end(self) -> None:
-        """Kill it, whatever it does, and remove what it left. Calling it twice is harmless."""
+    def end(self, *, wait: bool = False) -> None:
+        """Kill it, whatever it does, and remove what it left. Calling it twice is harmless.
+
+        Args:
+            wait: let it end by itself first, where it seems to: then it is known how.
+        """
         with self._lock:
             self._ended = True
             if self._socket is not None:
@@ -263,6 +271,9 @@ class _Child:
                     self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for an answer
                 self._socket.close()
             if self._process is not None and self._process.returncode is None:
+                if wait:
+                    with suppress(subprocess.TimeoutExpired):
+                        self._process.wait(DEATH_SECONDS)
                 self._process.kill()
                 self.last_words = _how_it_ended(self._process)
             if self._folder is not None:
