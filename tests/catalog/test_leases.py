@@ -245,3 +245,14 @@ def held_by(archive: DrawnArchive) -> list[int]:
     version = archive.catalog.current_index(archive.stored.id)
     assert version is not None
     return read_index(archive.home, version.file, version.sha256).ids.tolist()
+
+
+def test_an_audit_row_waits_its_turn_while_a_volume_is_being_committed(catalog: Catalog, second: Catalog) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with catalog.writing(), catalog._database.write() as session:
+            session.execute(text("UPDATE writer SET since = since"))
+            waiting = pool.submit(second.audit, "ann", "search", "volume 1")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        waiting.result()
+    assert [entry.author for entry in catalog.audits()] == ["ann"]
