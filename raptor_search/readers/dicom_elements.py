@@ -8,14 +8,13 @@ Source: DICOM PS3.5, section 7 (the data set) and A.4 (encapsulated pixels).
 """
 
 import struct
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.tag import BaseTag
+from pydicom.dataelem import RawDataElement
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.dicom_values import interned
+from raptor_search.readers.dicom_values import Elements, interned
 from raptor_search.readers.inflating import Stream
 
 __all__ = ["Elements", "Encoding", "PixelPlace", "Unusual", "Window", "walk", "walk_meta"]
@@ -35,6 +34,9 @@ SHORT_VRS = frozenset(
 """Value representations with a length of 4 and of 2 bytes (PS3.5 7.1.2)."""
 
 VR_NAMES = {vr: vr.decode() for vr in LONG_VRS | SHORT_VRS}
+SHORT_NAMES = {vr: vr.decode() for vr in SHORT_VRS}
+
+PLAIN = struct.Struct("<HHxxH").unpack_from
 
 MAX_DEPTH = 64
 """Sequences within sequences; structured reports, the deepest objects, stay below 20."""
@@ -71,9 +73,6 @@ class PixelPlace:
     start: int
     length: int | None
     vr: str | None
-
-
-Elements = MutableMapping[BaseTag, DataElement | RawDataElement]
 
 
 class Window:
@@ -155,8 +154,19 @@ def walk(
     """
     found: Elements = {}
     read_element = _implicit(encoding.little) if encoding.implicit else _explicit(encoding.little)
-    while position + 8 <= len(window.data) or window.reach(position + 8):
-        tag, vr, start, length = read_element(window, position)
+    is_plain = not encoding.implicit and encoding.little
+    data, safe = window.data, -1
+    while True:
+        if position > safe:  # the block ends within the next header: read on
+            if not window.reach(position + 8):
+                break
+            data, safe = window.data, len(window.data) - 12
+        if is_plain and position <= safe and (vr := SHORT_NAMES.get(data[position + 4 : position + 6])):
+            # What nearly all elements are, without a call.
+            group, element, length = PLAIN(data, position)
+            tag, start = group << 16 | element, position + 8
+        else:
+            tag, vr, start, length = read_element(window, position)
         if tag > last:
             place = PixelPlace(start, None if length == UNDEFINED else length, vr) if tag == PIXEL_DATA else None
             return found, place, position

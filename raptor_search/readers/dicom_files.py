@@ -15,7 +15,7 @@ from typing import IO
 
 import pydicom
 from pydicom.charset import convert_encodings
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.tag import Tag
@@ -153,11 +153,10 @@ class OpenElements:
         """The elements before the pixels, those of `tags` where given; pydicom converts each when it is asked for."""
         wanted, last = (None, PIXEL_DATA - 1) if tags is None else _tags(tuple(tags))
         found, _, _ = walk(self.window, self.position, self.encoding, wanted=wanted, last=last)
-        dataset = Header(found)
+        dataset = Header(found, self.meta)
         charset = found.get(CHARACTER_SET)
         names = convert_encodings(convert_string(charset.value or b"", self.encoding.little)) if charset else None
         dataset.set_original_encoding(self.encoding.implicit, self.encoding.little, names)
-        dataset.file_meta = FileMetaDataset(self.meta)
         return dataset
 
 

@@ -6,16 +6,18 @@ element holds, pydicom is asked.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import BaseTag
 
-__all__ = ["Header", "interned"]
+__all__ = ["Elements", "Header", "interned"]
+
+Elements = MutableMapping[BaseTag, DataElement | RawDataElement]
 
 MAX_INTERNED = 20_000
 """Tags that are remembered; pydicom's dictionary has 5,000."""
@@ -34,7 +36,27 @@ def interned(tag: int) -> BaseTag:
 
 
 class Header(Dataset):
-    """A dataset that tells plain values without converting their elements."""
+    """A dataset that tells plain values without converting their elements.
+
+    Args:
+        elements: as they are in the file.
+        meta: those of the meta group.
+    """
+
+    def __init__(self, elements: Elements, meta: Elements | None = None) -> None:
+        super().__init__(elements)
+        self._meta = meta or {}
+
+    @property
+    def file_meta(self) -> FileMetaDataset:  # type: ignore[override]
+        """The meta group."""
+        return FileMetaDataset(self._meta)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):  # no keyword: pydicom would look
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value of a keyword, or the element of a tag, as `Dataset.get`."""

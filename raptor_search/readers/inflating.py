@@ -15,7 +15,7 @@ from isal.isal_zlib import IsalError
 from jaxtyping import Shaped
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.memory import empty
+from raptor_search.readers.memory import SharedBlock, empty, shared_block
 
 __all__ = ["Inflater", "Stream", "check_inflation", "damage_as_read_error", "gunzipped", "read_array", "set_limit"]
 
@@ -76,11 +76,25 @@ def read_array(
         ReadError: fewer bytes than the shape needs, or far more.
     """
     flat = empty((int(np.prod(shape, dtype=np.int64)),), dtype)
-    _fill(stream, flat.view(np.uint8).data)
+    shared = shared_block(flat)
+    if shared is None:
+        _fill(stream, flat.view(np.uint8).data)
+    else:
+        _fill_block(stream, *shared, flat.nbytes)
     if to_end and len(stream.read(SLACK + 1)) > SLACK:
         raise ReadError("unreadable", "more bytes follow the voxels than the header says; expected the end")
     native = flat.astype(dtype.newbyteorder("="), copy=False)
     return native.reshape(shape, order="F")
+
+
+def _fill_block(stream: Stream, target: SharedBlock, offset: int, size: int) -> None:
+    done = 0
+    while done < size:
+        block = stream.read(min(CHUNK, size - done))
+        if not block:
+            raise ReadError("unreadable", f"truncated: {done} of {size} bytes of voxels")
+        target.put(block, offset + done)
+        done += len(block)
 
 
 def skip(stream: Stream, count: int) -> None:

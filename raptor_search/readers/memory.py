@@ -37,12 +37,25 @@ class SharedBlock(mmap.mmap):
         fd = _nameless_file()
         try:
             os.ftruncate(fd, size)
-            block = cls(fd, size, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+            block = cls(fd, size)
         except OSError as error:
             os.close(fd)
             raise MemoryError(f"no room for {size} bytes of shared memory") from error
         block.fd = fd
         return block
+
+    def put(self, content: bytes, offset: int) -> None:
+        """Write bytes into it: through the file, which saves the page faults of a first touch.
+
+        Raises:
+            MemoryError: there is no room for them.
+        """
+        try:
+            while content:
+                written = os.pwrite(self.fd, content, offset)
+                content, offset = content[written:], offset + written
+        except OSError as error:
+            raise MemoryError("no room for more shared memory") from error
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):

