@@ -153,7 +153,7 @@ def test_a_series_with_a_gap_or_of_two_slices_is_quarantined_and_says_where(
     assert report.json["added"] == 3
     reasons = {q["code"]: q["reason"] for q in report.json["quarantined"]}
     assert set(reasons) == {"missing-slice", "too-few-slices"}
-    assert "4 mm after slice 6, expected 2 mm" in reasons["missing-slice"]
+    assert "4.0 mm after slice 6, expected 2.0 mm" in reasons["missing-slice"]
 
 
 def test_embed_names_its_files_after_the_volumes(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
