@@ -12,10 +12,12 @@ the kinds of index that FAISS has for it (`Flat`, `IVF,Flat`, `IVF,SQ`); one-bit
 """
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import faiss
 import numpy as np
@@ -141,7 +143,7 @@ class SketchIndex:
             IndexFileError: the bytes are no index of ours.
         """
         with _translated("load"):
-            index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+            index = _read(data)
         if not isinstance(index, faiss.IndexIDMap2) and not faiss.try_extract_index_ivf(index):
             raise IndexFileError("it is no index of this program: it keeps no volume ids")
         return cls(index)
@@ -150,7 +152,7 @@ class SketchIndex:
     def ids(self) -> Int64[np.ndarray, " n"]:
         """The volumes in it, sorted: gathered when asked for, a million take no memory meanwhile."""
         if not self._ivf:
-            return np.sort(faiss.vector_to_array(self._index.id_map))  # type: ignore[attr-defined]
+            return np.sort(_numbers(self._index.id_map))  # type: ignore[attr-defined]
         lists = self._ivf.invlists
         assert lists is not None
         parts = [faiss.rev_swig_ptr(lists.get_ids(n), lists.list_size(n)).copy() for n in range(self.lists)]
@@ -221,11 +223,11 @@ class SketchIndex:
             IndexFileError: sketches of another length.
         """
         with _translated("extend"):
-            copy = faiss.deserialize_index(faiss.serialize_index(self._index))
+            copy = _read(_written(self._index))
             if removed.size:
                 copy.remove_ids(np.ascontiguousarray(removed, np.int64))  # type: ignore[arg-type]
             copy.add_with_ids(_contiguous(sketches), np.ascontiguousarray(ids, np.int64))
-            return faiss.serialize_index(copy).tobytes()
+            return _written(copy)
 
 
 def build(
@@ -261,7 +263,7 @@ def build(
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
         if ivf and card is not None:
             ivf.clustering_index = None  # type: ignore[assignment]
-        return faiss.serialize_index(index).tobytes()
+        return _written(index)
 
 
 def load(data: bytes, *, sha256: str) -> SketchIndex:
@@ -273,6 +275,30 @@ def load(data: bytes, *, sha256: str) -> SketchIndex:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise IndexFileError("its bytes are not the ones that were published (SHA-256 differs)")
     return SketchIndex.from_bytes(data)
+
+
+def _written(index: faiss.Index) -> bytes:
+    """The index as FAISS writes it.
+
+    Not through FAISS's own vectors of bytes: where SimpleITK is imported in the same process, both packages share
+    one table of C++ types, and FAISS meets SimpleITK's class for them.
+    """
+    parts: list[bytes] = []
+    faiss.write_index(index, faiss.PyCallbackIOWriter(parts.append))  # type: ignore[attr-defined]
+    return b"".join(parts)
+
+
+def _read(data: bytes) -> faiss.Index:
+    """What `_written` wrote."""
+    return faiss.read_index(faiss.PyCallbackIOReader(io.BytesIO(data).read))  # type: ignore[attr-defined]
+
+
+def _numbers(vector: Any) -> NDArray[np.int64]:
+    """A C++ vector of 64-bit integers, by whichever package's class it is met (see `_written`)."""
+    if type(vector).__module__.startswith("faiss"):
+        found: NDArray[np.int64] = faiss.vector_to_array(vector)
+        return found
+    return np.fromiter(vector, np.int64, len(vector))
 
 
 def _sample(

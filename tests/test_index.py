@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
@@ -187,3 +189,18 @@ def test_lists_know_how_uneven_they_are():
 def test_an_index_says_what_a_sketch_takes(factory, size):
     index = opened(build(sketches(22, 100), np.arange(100), factory=factory))
     assert (index.code_bytes, index.size) == (size, 100)
+
+
+def test_an_index_is_made_and_read_where_simpleitk_is_imported_too():
+    """Both are wrapped by SWIG and share its table of C++ types within a process, whichever comes first."""
+    made = (
+        "import numpy as np; from raptor_search.index import build, load; import hashlib\n"
+        "rng = np.random.default_rng(0); rows = rng.standard_normal((60, 16)).astype(np.float32)\n"
+        "for factory in ('Flat', 'IVF4,SQ8'):\n"
+        "    data = build(rows, np.arange(60) + 7, factory=factory)\n"
+        "    index = load(data, sha256=hashlib.sha256(data).hexdigest())\n"
+        "    assert index.ids.tolist() == list(range(7, 67)), factory\n"
+    )
+    for order in ("import SimpleITK, faiss\n", "import faiss, SimpleITK\n"):
+        done = subprocess.run([sys.executable, "-c", order + made], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, order + done.stderr
