@@ -7,7 +7,7 @@ be, refuses what is out of proportion, and then reads exactly that many into mem
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import numpy as np
 from isal.igzip import IGzipFile
@@ -29,6 +29,9 @@ SLACK = 2**20
 """Bytes that may follow the voxels, such as padding."""
 
 CHUNK = 2**20
+
+ISAL_ERROR = cast(type[Exception], IsalError)
+"""Its stub declares an instance."""
 
 _limit = 8 * 2**30
 
@@ -163,7 +166,7 @@ def damage_as_read_error() -> Iterator[None]:
         yield
     except EOFError as error:
         raise ReadError("unreadable", "truncated: the compressed data end too early") from error
-    except (zlib.error, IsalError, OSError) as error:
+    except (zlib.error, ISAL_ERROR, OSError) as error:
         # An OSError's text names the path, which must not be stored; its reason does not.
         reason = getattr(error, "strerror", None) or "the compressed data are damaged"
         raise ReadError("unreadable", f"cannot be read: {reason}") from error
