@@ -105,12 +105,12 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch) -> None:
             place_scan(catalog, few.stored, np.zeros(72))
 
 
-def test_a_graph_and_the_findings_go_with_what_they_are_of(archive: LabelledArchive) -> None:
+def test_a_map_keeps_the_findings_that_were_made_with_it(archive: LabelledArchive) -> None:
     with archive.open() as catalog:
         version, _ = graph_of(catalog, archive.stored)
-        drawn = draw_map(catalog, archive.stored).drawn
-        assert catalog.map_detail(drawn.id) is not None
+        first = draw_map(catalog, archive.stored, min_cluster=30).drawn
         later = draw_map(catalog, archive.stored).drawn
-        assert catalog.map_detail(drawn.id) is None
-        assert catalog.map_detail(later.id) is not None
+        found = catalog.map_detail(first.id), catalog.map_detail(later.id)
+        assert [one.version_id for one in found] == [version.id] * 2
+        assert stored_cohort(catalog, archive.stored).detail.map_id == later.id
         assert catalog.graph(version.id + 99) is None

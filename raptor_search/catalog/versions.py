@@ -27,6 +27,9 @@ __all__ = ["VersionQueries"]
 
 FLOAT32, INT64 = np.dtype("<f4"), np.dtype("<i8")
 
+KEPT_MAPS = 5
+"""Versions of a spec's map that are kept, the one that is shown included."""
+
 _VERSION = [field.name for field in dataclasses.fields(NewIndexVersion)]
 """What row and record have in common."""
 
@@ -122,9 +125,11 @@ class VersionQueries(WriterQueries):
         coordinates: Float[np.ndarray, "n 2"],
         parameters: Mapping[str, str | int | float],
     ) -> StoredMap:
-        """Store the cohort map of a spec (float32), in place of an earlier one."""
+        """Store a cohort map of a spec (float32) as its latest version; of the earlier ones the last few stay."""
         with self._database.write() as session:
-            session.execute(delete(CohortMapRow).where(CohortMapRow.spec_id == spec_id))
+            older = select(CohortMapRow.id).where(CohortMapRow.spec_id == spec_id).order_by(CohortMapRow.id.desc())
+            for map_id in session.scalars(older.offset(KEPT_MAPS - 1)).all():
+                session.execute(delete(CohortMapRow).where(CohortMapRow.id == map_id))
             row = CohortMapRow(
                 spec_id=spec_id,
                 parameters=json.dumps(dict(parameters), sort_keys=True),
@@ -137,7 +142,7 @@ class VersionQueries(WriterQueries):
             return _map(row)
 
     def latest_map(self, spec_id: int) -> StoredMap | None:
-        """The cohort map of a spec, or None. Its volumes may have been replaced since."""
+        """The latest cohort map of a spec, or None. Its volumes may have been replaced since."""
         with self._database.read() as session:
             row = session.scalar(
                 select(CohortMapRow).where(CohortMapRow.spec_id == spec_id).order_by(CohortMapRow.id.desc()).limit(1)

@@ -97,7 +97,9 @@ def test_an_index_version_of_a_generation_that_is_not_there_is_refused(catalog: 
     assert catalog.index_versions(stored.id) == []
 
 
-def test_a_map_comes_back_as_it_was_and_replaces_the_one_before(catalog: Catalog, stored: StoredSpec) -> None:
+def test_a_map_comes_back_as_it_was_and_is_shown_instead_of_the_one_before(
+    catalog: Catalog, stored: StoredSpec
+) -> None:
     assert catalog.latest_map(stored.id) is None
     coordinates = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)
     catalog.save_map(stored.id, [1], np.zeros((1, 2)), {})
@@ -107,3 +109,18 @@ def test_a_map_comes_back_as_it_was_and_replaces_the_one_before(catalog: Catalog
     assert latest.volume_ids.tolist() == [3, 1, 2**40]
     assert latest.coordinates.tobytes() == coordinates.tobytes()
     assert latest.parameters == {"seed": 0, "n_neighbours": 15, "min_dist": 0.1}
+
+
+def test_a_few_versions_of_a_map_are_kept(catalog: Catalog, stored: StoredSpec) -> None:
+    ids = [catalog.save_map(stored.id, [1], np.zeros((1, 2)), {}).id for _ in range(7)]
+    assert ids == sorted(set(ids))
+    for map_id in ids:
+        detail = (map_id, 1, np.array([0]), {"clusters": []})
+        if map_id in ids[2:]:
+            catalog.save_map_detail(*detail)
+            found = catalog.map_detail(map_id)
+            assert found is not None
+            assert (found.clusters.tolist(), dict(found.document)) == ([0], {"clusters": []})
+        else:
+            with pytest.raises(CatalogError, match=f"no map {map_id} in the catalog any more"):
+                catalog.save_map_detail(*detail)
