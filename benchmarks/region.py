@@ -1,6 +1,6 @@
 """Whether comparing a region finds what lies in it: spheres planted in one box of derived scans.
 
-    python benchmarks/region.py [--scans N] [--encoder NAME] [--cache DIR] [--quick] [--json FILE]
+    python benchmarks/region.py [--scans N] [--diameter PART] [--encoder NAME] [--cache DIR] [--quick] [--json FILE]
 
 Scans derived from the demo's real volumes (`indexer/demo/derive.py`); in every second one a bright sphere is planted,
 its centre drawn within one box of the picture. Each scan with a sphere asks, once with the whole scan and once with
@@ -38,11 +38,8 @@ from raptor_search.serving import IndexCache
 from raptor_search.specs import EmbeddingSpec
 from raptor_search.volume import Volume
 
-BOX = ((0.52, 0.72), (0.46, 0.66), (0.52, 0.72))
+BOX = ((0.5, 0.82), (0.4, 0.72), (0.5, 0.82))
 """Along R, A, S, in parts of the cube that a scan is fitted to."""
-
-DIAMETER = 0.1
-"""Of a sphere, in parts of the cube: about ten of 96 voxels."""
 
 BRIGHT = 0.35
 """Added inside a sphere, in parts of the range between the 0.5th and the 99.5th percentile."""
@@ -57,6 +54,7 @@ class Scan:
 
     source: int
     session: int
+    diameter: float
 
     @property
     def has_sphere(self) -> bool:
@@ -66,9 +64,9 @@ class Scan:
         source = SOURCES[self.source]
         rng = np.random.default_rng([SEED, self.source, self.session])
         volume = derive(antialias(load(source)), rng, modality=source.modality)
-        return (
-            planted(volume, np.random.default_rng([SEED, 1, self.source, self.session])) if self.has_sphere else volume
-        )
+        if not self.has_sphere:
+            return volume
+        return planted(volume, self.diameter, np.random.default_rng([SEED, 1, self.source, self.session]))
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,11 @@ class Figure:
     high: float
 
 
-def planted(volume: Volume, rng: np.random.Generator) -> Volume:
+def planted(volume: Volume, diameter: float, rng: np.random.Generator) -> Volume:
     """The scan with one sphere, its edge a voxel wide, wholly within the box."""
     voxels = volume.voxels.astype(np.float32)
     side = max(voxels.shape)  # the grid is isotropic: the cube is as wide as the longest axis
-    radius = DIAMETER * side / 2
+    radius = diameter * side / 2
     low = [(a * side - (side - n) / 2 + radius) for (a, _), n in zip(BOX, voxels.shape, strict=True)]
     high = [(b * side - (side - n) / 2 - radius) for (_, b), n in zip(BOX, voxels.shape, strict=True)]
     centre = rng.uniform(low, high)
@@ -117,7 +115,8 @@ def embedded(
     spec = spec_for(encoder, "default")
     rows = []
     for number, scan in enumerate(scans, start=1):
-        file = cache / f"{encoder_name}-{SOURCES[scan.source].name}-{scan.session}.npy"
+        sphere = f"-{scan.diameter}" if scan.has_sphere else ""
+        file = cache / f"{encoder_name}-{SOURCES[scan.source].name}-{scan.session}{sphere}.npy"
         if not file.exists():
             np.save(file, embed(scan.volume(), encoder, spec).stored)
         rows.append(np.load(file))
@@ -200,6 +199,7 @@ def figures(found: NDArray[np.float64], sources: NDArray[np.intp]) -> list[Figur
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=100)
+    parser.add_argument("--diameter", type=float, default=0.3, help="of a sphere, in parts of the picture")
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--cache", type=Path, help="keeps the embedding of each scan")
     parser.add_argument("--quick", action="store_true", help="24 scans")
@@ -207,7 +207,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(SEED)
     count = 24 if args.quick else args.scans
-    scans = [Scan(n % len(SOURCES), 1 + n // len(SOURCES)) for n in range(count)]
+    scans = [Scan(n % len(SOURCES), 1 + n // len(SOURCES), args.diameter) for n in range(count)]
     with tempfile.TemporaryDirectory() as scratch:
         cache = args.cache or Path(scratch)
         cache.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,9 @@ def main() -> None:
     asking = np.array([s.source for s in scans if s.has_sphere])
     rows = figures(found, asking)
     cells = ", ".join(map(str, regions(spec.grid)))
-    print(f"{args.encoder}: {count} derived scans of {len(set(asking))} sources, {asking.size} with a sphere; {cells}")
+    print(
+        f"{args.encoder}: {count} derived scans of {len(set(asking))} sources, {asking.size} with a sphere of {args.diameter}; {cells}"
+    )
     print("area under the ROC curve, spheres above none; 95% intervals over sources\n")
     for row in rows:
         print(f"{row.among:<15}{row.name:<16}{row.value:>+8.3f}  [{row.low:+.3f}, {row.high:+.3f}]")
