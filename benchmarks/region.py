@@ -218,9 +218,8 @@ def main() -> None:
     asking = np.array([s.source for s in scans if s.has_sphere])
     rows = figures(found, asking)
     cells = ", ".join(map(str, regions(spec.grid)))
-    print(
-        f"{args.encoder}: {count} derived scans of {len(set(asking))} sources, {asking.size} with a sphere of {args.diameter}; {cells}"
-    )
+    print(f"{args.encoder}: {count} derived scans of {len(set(asking))} sources")
+    print(f"{asking.size} with a sphere of {args.diameter} of the picture; region: {cells}")
     print("area under the ROC curve, spheres above none; 95% intervals over sources\n")
     for row in rows:
         print(f"{row.among:<15}{row.name:<16}{row.value:>+8.3f}  [{row.low:+.3f}, {row.high:+.3f}]")

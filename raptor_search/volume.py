@@ -20,6 +20,10 @@ MAX_VOXELS = 2**31
 """2,048 x 1,024 x 1,024: larger headers are refused before anything is allocated."""
 
 
+MAX_RANGE = 1e300
+"""Between the least and the greatest voxel: beyond it the window's width is no float64."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Volume:
     """One scan. Axis 0 runs to the patient's right, 1 to anterior, 2 to superior (RAS+).
@@ -50,8 +54,13 @@ class Volume:
         if np.issubdtype(self.voxels.dtype, np.floating) and not np.isfinite(self.voxels).all():
             bad = int(self.voxels.size - np.isfinite(self.voxels).sum())
             raise ReadError("not-finite", f"{bad} voxels are NaN or infinite; expected finite values")
-        if self.voxels.min() == self.voxels.max():
-            raise ReadError("constant", f"all voxels equal {float(self.voxels.flat[0]):g}; expected an image")
+        least, most = float(self.voxels.min()), float(self.voxels.max())
+        if most / 2 - least / 2 > MAX_RANGE / 2:
+            raise ReadError(
+                "not-finite", f"voxels from {least:.3g} to {most:.3g}; expected at most {MAX_RANGE:g} apart"
+            )
+        if least == most:
+            raise ReadError("constant", f"all voxels equal {least:g}; expected an image")
 
     @property
     def spacing(self) -> tuple[float, float, float]:
