@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raptor_search import cohort, encoders
+from raptor_search import cohort, encoders, mapping
 from raptor_search.archive import Archive
 from raptor_search.catalog import NewVolume
 from raptor_search.embedding import embed
@@ -301,7 +301,7 @@ def test_a_map_holds_every_scan_and_is_kept(archive, monkeypatch):
         given.append(np.asarray(vectors))
         return cohort.CohortMap(ids, vectors[:, :2].astype(np.float32), PARAMETERS)
 
-    monkeypatch.setattr(cohort, "cohort_map", first_two)
+    monkeypatch.setattr(mapping, "cohort_map", first_two)
     assert archive.latest_map() is None
     drawn = archive.draw_map()
     assert drawn.volume_ids.tolist() == archive.catalog.ids(1).tolist()
