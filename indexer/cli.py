@@ -144,8 +144,10 @@ def embed(
     seed: Seed = None,
     volume_index: Volume = None,
     devices: Devices = "cpu",
+    as_json: Json = False,
 ) -> None:
     """Embed scans without an archive: one float32 `.npy` a volume, and `spec.json`."""
+    from indexer import render
     from indexer.export import export
     from indexer.progress import Terminal
     from indexer.recipe import Options
@@ -161,7 +163,10 @@ def embed(
         devices=tuple(devices.split(",")),
     )
     written, refused = export(paths, out_dir, options, Terminal(err), volume_index=parse_volume_index(volume_index))
-    out.print(f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read", soft_wrap=True)
+    if as_json:
+        print(json.dumps(render.export_json(out_dir, written, refused), indent=2))
+    else:
+        out.print(f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read", soft_wrap=True)
     if refused:
         raise typer.Exit(EXIT_QUARANTINED)
 
@@ -187,23 +192,26 @@ def search(
 ) -> None:
     """Find the archive's scans most similar to one scan."""
     from indexer import render
+    from indexer.progress import Terminal
     from raptor_search.archive import Archive
     from raptor_search.region import parse_region
 
     regions = [parse_region(text) for text in region or ()]
     scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")
     with Archive.open(home) as archive:
-        result = archive.search(
-            scan,
-            k=k,
-            where=where,
-            exclude_patient=exclude_patient,
-            like=like or (),
-            unlike=unlike or (),
-            region=regions,
-            collapse=collapse,
-            spec=spec,
-        )
+        with Terminal(err).counting("Embedding") as count:
+            result = archive.search(
+                scan,
+                k=k,
+                where=where,
+                exclude_patient=exclude_patient,
+                like=like or (),
+                unlike=unlike or (),
+                region=regions,
+                collapse=collapse,
+                spec=spec,
+                progress=count,
+            )
         if as_json:
             print(json.dumps(result.to_dict(), indent=2))
         else:
@@ -270,12 +278,15 @@ def status(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
 
 
 @app.command()
-def upgrade(home: Home = DEFAULT_HOME) -> None:
+def upgrade(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     """Bring an older archive to this version's tables, after a backup."""
     from raptor_search.archive import Archive
 
     Archive.open(home, upgrade=True).close()
-    out.print(f"{home} is up to date", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"home": str(home), "up_to_date": True}, indent=2))
+    else:
+        out.print(f"{home} is up to date", soft_wrap=True)
 
 
 label_commands.register(app)
@@ -299,14 +310,20 @@ def demo(
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the first search.")] = False,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8501,
     seed: Annotated[int, typer.Option(help="Seed of the derived scans.", min=0)] = 0,
+    as_json: Json = False,
 ) -> None:
     """Make an archive of scans derived from real ones, index it, search it, and serve the page."""
     from indexer.demo.run import run_demo
     from indexer.serve import serve
 
-    run_demo(home, seed=seed, out=out, err=err)
+    say = err if as_json else out
+    made = run_demo(home, seed=seed, out=say, err=err)
+    if as_json:
+        held_out = [str(made.path(scan)) for scan in made.held_out]
+        facts = {"home": str(home), "scans": len(made.scans), "folder": str(made.root), "held_out": held_out}
+        print(json.dumps(facts, indent=2))
     if not no_serve:
-        out.print(f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C", soft_wrap=True)
+        say.print(f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C", soft_wrap=True)
         serve(home, port=port)
 
 

@@ -238,7 +238,8 @@ class _Run:
             self._release_mended(paths)
         except KeyboardInterrupt:
             self.tally.interrupted = True
-        version = self.archive.publish(spec.fingerprint, factory=self.factory)
+        with self.progress.publishing():
+            version = self.archive.publish(spec.fingerprint, factory=self.factory)
         return self._report(stored, version, joined)
 
     def _find(self, paths: list[Path]) -> list[Source]:

@@ -46,6 +46,9 @@ class Progress(Protocol):
     def embedding(self, total: int) -> AbstractContextManager[Bar]:
         """`total` volumes are to be read and embedded."""
 
+    def publishing(self) -> AbstractContextManager[object]:
+        """The index is being made: seconds, or minutes where it is trained on many volumes."""
+
     def quarantined(self, source: Source, error: ReadError) -> None:
         """A source could not be read."""
 
@@ -73,6 +76,11 @@ class Silent:
     def embedding(self, total: int) -> Iterator[Bar]:
         """Hear nothing of the volumes."""
         yield _SilentBar()
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Hear nothing of the index."""
+        yield
 
     def quarantined(self, source: Source, error: ReadError) -> None:
         """Say nothing: the report holds it."""
@@ -146,6 +154,14 @@ class Terminal:
         with RichProgress(*columns, console=self._console, transient=True) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Show that it goes on, and for how long already."""
+        columns = SpinnerColumn(), TextColumn("Publishing the index"), TimeElapsedColumn()
+        with RichProgress(*columns, console=self._console, transient=True) as bar:
+            bar.add_task("publish", total=None)
+            yield
 
     def quarantined(self, source: Source, error: ReadError) -> None:
         """Name the file that the user gave, and why it was left out."""

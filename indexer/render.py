@@ -1,6 +1,6 @@
 """What the `raptor` command prints: tables for people, plain dictionaries for `--json`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,22 @@ from raptor_search.search import Hit, SearchResult
 
 if TYPE_CHECKING:
     from indexer.pipeline import IndexReport
+    from raptor_search.errors import ReadError
+    from raptor_search.readers import Source
 
-__all__ = ["hits", "report", "report_json", "status"]
+__all__ = ["export_json", "hits", "report", "report_json", "status"]
 
 SHOWN_QUARANTINE = 20
 SHOWN_LINES = 20
+
+
+def export_json(out: Path, written: Sequence[Path], refused: Sequence[tuple["Source", "ReadError"]]) -> dict[str, Any]:
+    """The facts of embedding without an archive."""
+    return {
+        "out": str(out),
+        "written": [file.name for file in written],
+        "refused": [{"source": source.uri, "code": error.code, "reason": error.message} for source, error in refused],
+    }
 
 
 def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:

@@ -86,8 +86,9 @@ def test_a_changed_file_replaces_its_volume(raptor: Raptor, scans: Path, home: P
 def test_embed_is_bit_identical_between_runs_and_to_the_archive(
     raptor: Raptor, scans: Path, home: Path, tmp_path: Path
 ) -> None:
-    for name in ("a", "b"):
-        assert raptor("embed", scans / "sub-00", "--out", tmp_path / name, *LITE).status == 0
+    assert raptor("embed", scans / "sub-00", "--out", tmp_path / "a", *LITE).status == 0
+    told = raptor("embed", scans / "sub-00", "--out", tmp_path / "b", *LITE, "--json").json
+    assert told == {"out": str(tmp_path / "b"), "written": ["scan0.npy"], "refused": []}
     one, two = (np.load(tmp_path / name / "scan0.npy") for name in ("a", "b"))
     assert one.dtype == np.float32
     assert one.tobytes() == two.tobytes()

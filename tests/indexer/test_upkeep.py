@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from indexer.cli import app
 from raptor_search.catalog import Catalog
 from tests.archives import DrawnArchive, draw, drawn_archive
 from tests.indexer.command import Raptor
@@ -117,3 +119,13 @@ def test_an_archive_that_is_not_there_is_said(raptor: Raptor, tmp_path: Path) ->
         done = raptor(*words, "--home", tmp_path / "absent")
         assert done.status == 1
         assert "no archive at" in done.err
+
+
+def test_every_command_answers_in_json_but_the_one_that_serves() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    without = {name for name, one in commands.items() if "--json" not in {o for p in one.params for o in p.opts}}
+    assert without == {"app"}
+
+
+def test_an_upgrade_says_in_json_that_it_is_done(raptor: Raptor, drawn: DrawnArchive, home: Path) -> None:
+    assert raptor("upgrade", "--home", home, "--json").json == {"home": str(home), "up_to_date": True}
