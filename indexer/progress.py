@@ -124,11 +124,15 @@ class Terminal:
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def _passing(self, *columns: ProgressColumn) -> RichProgress:
+        """A bar that leaves nothing behind: not even the empty line that Rich writes where there is no terminal."""
+        return RichProgress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
+
     @contextmanager
     def discovering(self) -> Iterator[Callable[[Path], None]]:
         """Count the files that are looked through."""
         columns = SpinnerColumn(), TextColumn("Looking for scans: {task.completed:.0f} files"), TimeElapsedColumn()
-        with RichProgress(*columns, console=self._console, transient=True) as bar:
+        with self._passing(*columns) as bar:
             task = bar.add_task("discover", total=None)
             yield lambda path: bar.advance(task)
 
@@ -151,7 +155,7 @@ class Terminal:
     def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """Show how many of a known number are done, and the time left."""
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with RichProgress(*columns, console=self._console, transient=True) as bar:
+        with self._passing(*columns) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -159,7 +163,7 @@ class Terminal:
     def publishing(self) -> Iterator[None]:
         """Show that it goes on, and for how long already."""
         columns = SpinnerColumn(), TextColumn("Publishing the index"), TimeElapsedColumn()
-        with RichProgress(*columns, console=self._console, transient=True) as bar:
+        with self._passing(*columns) as bar:
             bar.add_task("publish", total=None)
             yield
 
