@@ -26,11 +26,12 @@ def picture(png: bytes | None, alt: str) -> None:
         st.image(png, width="stretch", alt=alt)
 
 
-def head(*, rank: int, score: float, exact: bool, case: int) -> None:
-    """The first line of a hit: rank, score, and whether the score's search was exact."""
+def head(*, rank: int, score: float, percentile: float | None, exact: bool, case: int) -> None:
+    """The first line of a hit: rank, score, its percentile where known, and whether the score's search was exact."""
     manner = "exact" if exact else "approximate"
+    above = "" if percentile is None else f'<span class="rs-quiet">above {percentile:.1f}% of unrelated pairs</span>'
     st.html(
-        f'<div class="rs-head"><span class="rs-rank">{rank}</span><span class="rs-score">{score:.3f}</span>'
+        f'<div class="rs-head"><span class="rs-rank">{rank}</span><span class="rs-score">{score:.3f}</span>{above}'
         f'<span class="rs-quiet">{manner}</span><span class="rs-quiet rs-end">Case {case}</span></div>'
     )
 

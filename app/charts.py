@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 
 from app.palette import ACCENT, NUMBERS, SEQUENCE, SIGNED, Mark, marks
 from app.words import literal_html
+from raptor_search.region import Region
 
-__all__ = ["Figure", "Places", "bars", "confusion", "match", "numbers_map", "values_map"]
+__all__ = ["Figure", "Places", "bars", "cells", "confusion", "match", "numbers_map", "values_map"]
 
 Figure: TypeAlias = go.Figure
 
@@ -174,6 +175,40 @@ def match(picture: bytes | None, shares: Float[np.ndarray, "3 rows cols"], *, op
             colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".3f", "len": 0.95},
         )
     )
+    return _over(figure, picture, rows, width)
+
+
+def cells(picture: bytes | None, grid: tuple[int, int], regions: Sequence[Region]) -> Figure:
+    """The grid of the three planes over a picture, a point a cell to draw a box around; chosen regions are framed.
+
+    Args:
+        picture: PNG of the three planes side by side; None leaves the ground black.
+        grid: rows and columns of one plane.
+        regions: that the search is confined to.
+    """
+    rows, cols = grid
+    places = [(plane, row, col) for plane in range(3) for row in range(rows) for col in range(cols)]
+    figure = go.Figure(
+        go.Scatter(
+            x=[plane * cols + col + 0.5 for plane, _, col in places],
+            y=[row + 0.5 for _, row, _ in places],
+            customdata=places,
+            mode="markers",
+            marker={"size": 4, "color": "#f0b429", "opacity": 0.35},
+            hovertemplate="row %{customdata[1]}, column %{customdata[2]}<extra></extra>",
+        )
+    )
+    for region in regions:
+        left = region.plane * cols
+        corners = {"x0": left + region.columns[0], "x1": left + region.columns[1] + 1}
+        corners |= {"y0": region.rows[0], "y1": region.rows[1] + 1}
+        figure.add_shape(type="rect", line={"color": "#e66100", "width": 3}, **corners)
+    figure.update_layout(dragmode="select")
+    return _over(figure, picture, rows, 3 * cols)
+
+
+def _over(figure: Figure, picture: bytes | None, rows: int, width: int) -> Figure:
+    """The figure with a picture of `rows` x `width` cells below it."""
     if picture is not None:
         source = "data:image/png;base64," + base64.b64encode(picture).decode()
         corner = {"x": 0, "y": 0, "sizex": width, "sizey": rows}

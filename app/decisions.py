@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.facets import forget_facets
-from app.querying import forget_answer
 from app.session import author
 from app.words import count, literal, when
 from raptor_search.archive import Archive
@@ -100,6 +99,5 @@ def by_hand(archive: Archive, stored: StoredSpec, label: str) -> None:
 def _changed(message: str) -> None:
     """Drop what was counted before the change, and show the page anew."""
     forget_facets()
-    forget_answer()
     st.toast(message, icon=":material/check:")
     st.rerun()

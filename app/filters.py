@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import streamlit as st
 
 from app.facets import Facets
+from app.steering import steer
 from app.words import column_name
 from raptor_search.filters import And, Between, Filter, In, parse_where
+from raptor_search.region import Region
 
-__all__ = ["Asked", "ask"]
+__all__ = ["DEFAULT_HITS", "MAX_HITS", "Asked", "age_key", "ask"]
 
 MAX_HITS = 50
 DEFAULT_HITS = 10
@@ -23,24 +26,34 @@ class Asked:
         where: the condition, or None.
         k: hits wanted.
         other_patients: whether the query's own patient is left out.
+        collapse: whether the best of equal scans stands for the others.
+        like: cases that pull the query towards them.
+        unlike: cases that push it away.
+        region: the cells that the score is confined to; none means all.
     """
 
     where: Filter | None
     k: int
     other_patients: bool
+    collapse: bool
+    like: tuple[int, ...]
+    unlike: tuple[int, ...]
+    region: tuple[Region, ...]
 
 
 def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
     """Draw the filters and say what they ask for.
 
     Raises:
-        QueryError: the condition that was typed cannot be read.
+        QueryError: the condition, an example or the region that was typed cannot be read.
     """
     st.subheader("Narrow the search", anchor=False)
-    k = st.number_input(
-        "Scans to show", min_value=1, max_value=MAX_HITS, value=DEFAULT_HITS, key="hits", persist_state="session"
-    )
+    st.session_state.setdefault("hits", DEFAULT_HITS)
+    k = st.number_input("Scans to show", min_value=1, max_value=MAX_HITS, key="hits", persist_state="session")
     other_patients = st.toggle("Other patients only", key="other_patients", persist_state="session")
+    collapse = st.toggle(
+        "Equal scans once", key="collapse", help="The best of equal scans stands for them all.", persist_state="session"
+    )
     terms: list[Filter] = [
         In(column, tuple(chosen)) for column, counts in facets.columns.items() if (chosen := _choose(column, counts))
     ]
@@ -57,7 +70,13 @@ def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
     )
     if typed.strip():
         terms.append(parse_where(typed))
-    return Asked(And(tuple(terms)) if terms else None, int(k), other_patients)
+    like, unlike, region = steer()
+    return Asked(And(tuple(terms)) if terms else None, int(k), other_patients, collapse, like, unlike, region)
+
+
+def age_key(youngest: float, oldest: float) -> str:
+    """The slider's key: another one where the archive's ages have changed."""
+    return f"filter age {youngest:g} {oldest:g}"
 
 
 def _choose(column: str, counts: Mapping[str, int]) -> list[str]:
@@ -75,17 +94,19 @@ def _ages(youngest: float, oldest: float) -> tuple[float, float] | None:
     """The age range that was chosen, or None where the slider covers everybody."""
     if youngest == oldest:
         return None
-    low, high = st.slider(
+    key = age_key(youngest, oldest)
+    st.session_state.setdefault(key, (youngest, oldest))
+    chosen = st.slider(
         "Age in years",
         youngest,
         oldest,
-        (youngest, oldest),
         step=1.0,
         format="%d",
         help="A narrowed range leaves out scans without an age. Ages from 90 on are pooled as 90.",
-        key=f"filter age {youngest:g} {oldest:g}",
+        key=key,
         persist_state="session",
     )
+    low, high = cast("tuple[float, float]", chosen)  # a range, as its state is one
     return None if (low, high) == (youngest, oldest) else (low, high)
 
 

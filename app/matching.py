@@ -6,8 +6,14 @@ from app.charts import match
 from app.querying import Query
 from raptor_search.archive import Archive
 from raptor_search.search import Hit, SearchResult
+from raptor_search.specs import EmbeddingSpec
 
-__all__ = ["explain"]
+__all__ = ["explain", "is_aligned"]
+
+
+def is_aligned(spec: EmbeddingSpec) -> bool:
+    """Whether the pictures show what the cells cover: only under such a recipe are the slices cut alike."""
+    return spec.recipe.planes == "ras" and spec.recipe.resample == "fit"
 
 
 @st.dialog("Why they match", width="large")
@@ -19,9 +25,7 @@ def explain(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> N
         "blue ones against it."
     )
     opacity = st.slider("Strength of the overlay", 0.0, 1.0, 0.6, 0.05)
-    recipe = result.spec.recipe
-    # Only under this recipe does the picture show what the cells cover.
-    aligned = recipe.planes == "ras" and recipe.resample == "fit"
+    aligned = is_aligned(result.spec)
     pictures = {"The query": query.picture, f"Case {hit.volume_id}": archive.catalog.preview(hit.volume_id)}
     for name, png in pictures.items():
         st.caption(name)

@@ -4,21 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-import numpy as np
 import streamlit as st
-from jaxtyping import Float
 
 from app.filters import Asked
 from app.session import author, identity
 from app.uploads import on_disk, title
 from app.words import shown
-from raptor_search.archive import Archive
+from raptor_search.archive import Archive, Question
 from raptor_search.catalog import StoredSpec
 from raptor_search.readers import Scan
-from raptor_search.search import SearchResult, search
-from raptor_search.serving import IndexCache
+from raptor_search.search import SearchResult
 
-__all__ = ["Query", "answer", "forget_answer", "of_case", "of_files"]
+__all__ = ["Query", "answer", "of_case", "of_files"]
 
 Progress = Callable[[int, int], None]
 
@@ -31,21 +28,18 @@ class Query:
         title: what the page calls it.
         facts: what is known of it, one short phrase each.
         picture: its three planes, PNG, or None.
-        vector: raw embedding, flat.
-        fingerprint: of the spec it was embedded under.
-        content_key: keyed hash of its bytes, by which duplicates are known.
-        patient_key: keyed hash of its patient, or None.
-        case: its id where it is a scan of the archive.
+        question: what the library answers.
     """
 
     title: str
     facts: tuple[str, ...]
     picture: bytes | None = field(repr=False)
-    vector: Float[np.ndarray, " length"] = field(repr=False)
-    fingerprint: str
-    content_key: str
-    patient_key: str | None
-    case: int | None = None
+    question: Question
+
+    @property
+    def case(self) -> int | None:
+        """Its id where it is a scan of the archive."""
+        return self.question.volume_id
 
 
 def of_case(archive: Archive, stored: StoredSpec, case: int) -> Query:
@@ -60,11 +54,7 @@ def of_case(archive: Archive, stored: StoredSpec, case: int) -> Query:
         title=f"Case {case}",
         facts=(shown(record.modality), shown(record.body_part), _size(record.shape), _spacing(record.spacing)),
         picture=archive.catalog.preview(case),
-        vector=archive.catalog.vectors([case], stored.id)[0],
-        fingerprint=stored.fingerprint,
-        content_key=record.content_key,
-        patient_key=record.patient_key,
-        case=case,
+        question=archive.ask(case, spec=stored.fingerprint),
     )
 
 
@@ -93,64 +83,43 @@ def of_files(
     """
     with on_disk(files) as path:
         _, read = archive.reading.read_file(path)
-    scan = read.scan
     on_read(read.preview)
-    embedding = archive.embed(scan.volume, spec=stored.fingerprint, progress=progress)
-    patient = scan.identity.scoped_patient
     return Query(
         title=title(files),
-        facts=_facts(scan),
+        facts=_facts(read.scan),
         picture=read.preview,
-        # As stored, so that a scan that is in the archive scores exactly 1.
-        vector=embedding.stored,
-        fingerprint=stored.fingerprint,
-        content_key=archive.key.digest("content", read.digest),
-        patient_key=archive.key.digest("patient", patient) if patient else None,
+        question=archive.ask_scan(read.scan, read.digest, spec=stored.fingerprint, progress=progress),
     )
 
 
-def answer(archive: Archive, stored: StoredSpec, query: Query, asked: Asked) -> SearchResult:
+def answer(archive: Archive, query: Query, asked: Asked) -> SearchResult:
     """The scans most similar to a query, after a row in the audit log.
 
-    The last answer stays in the session, so that opening a hit does not search again.
+    The last answer stays in the session until the catalog changes, so that opening a hit does not search again.
 
     Raises:
-        QueryError: the filter names a column that is not there.
+        QueryError: the filter names a column that is not there, or the region reaches beyond the grid.
+        UsageError: an example that is not in the archive.
     """
-    question = (query.case, query.content_key, stored.id, asked, archive.catalog.embedding_high_water(stored.id))
+    question = query.question
+    moment = archive.catalog.moment(question.stored.id)
+    wanted = (query.case, question.content_key, question.stored.fingerprint, asked, identity(), moment)
     kept = st.session_state.get("answer")
-    if kept is None or kept[0] != question:
-        kept = question, _search(archive, stored, query, asked)
+    if kept is None or kept[0] != wanted:
+        found = archive.answer(
+            question,
+            k=asked.k,
+            where=asked.where,
+            exclude_same_patient=asked.other_patients,
+            like=asked.like,
+            unlike=asked.unlike,
+            region=asked.region,
+            collapse=asked.collapse,
+            author=author(),
+        )
+        kept = wanted, found
         st.session_state["answer"] = kept
     return cast(SearchResult, kept[1])
-
-
-def forget_answer() -> None:
-    """A label was changed: the hits that are kept may show another."""
-    st.session_state.pop("answer", None)
-
-
-def _search(archive: Archive, stored: StoredSpec, query: Query, asked: Asked) -> SearchResult:
-    what = "an upload" if query.case is None else f"volume {query.case}"
-    manner = "filtered" if asked.where else "unfiltered"
-    archive.catalog.audit(author(), "search", f"{what}, k {asked.k}, {manner}, page")
-    own_patient = [query.patient_key] if asked.other_patients and query.patient_key else []
-    return search(
-        archive.catalog,
-        _indexes(archive, identity()),
-        stored,
-        query.vector,
-        k=asked.k,
-        where=asked.where,
-        exclude_patients=own_patient,
-        exclude_ids=[] if query.case is None else [query.case],
-        content_key=query.content_key,
-    )
-
-
-@st.cache_resource(show_spinner=False, max_entries=1)
-def _indexes(_archive: Archive, identity: tuple[int, int] | None) -> IndexCache:
-    return IndexCache(_archive.home)
 
 
 def _facts(scan: Scan) -> tuple[str, ...]:

@@ -5,19 +5,23 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app.address import follow, forget, keep
 from app.cards import alt_text, chips, facts_line, head, picture
 from app.case import gallery, open_case, search_from
-from app.facets import facets
+from app.charts import cells
+from app.facets import Facets, facets
 from app.filters import Asked, ask
 from app.guidance import remarks, say, spec_or_guide
-from app.matching import explain
+from app.hit_table import hits_csv
+from app.matching import explain, is_aligned
 from app.querying import Query, answer, of_case, of_files
 from app.session import embedding_turn, open_archive
+from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
 from app.words import count, literal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec, VolumeRecord
-from raptor_search.errors import QueryError, RaptorError, ReadError
+from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
 from raptor_search.search import Hit, SearchResult
 
 __all__ = ["show"]
@@ -35,6 +39,11 @@ CENTRED_ON = {
     "none": "not centred, because this archive is too small for a mean",
 }
 
+STEERS = (
+    ("More like this", "like", ":material/thumb_up:"),
+    ("Less like this", "unlike", ":material/thumb_down:"),
+)
+
 
 def show() -> None:
     """Draw the page."""
@@ -42,27 +51,33 @@ def show() -> None:
     stored = spec_or_guide(archive)
     if stored is None:
         return
-    asked = _filters(archive, stored)
+    known = facets(archive, stored)
+    missing = follow(known)
+    asked = _filters(archive, known)
     st.title("Find similar scans", anchor=False)
     query = _current(archive, stored)
     if query is None:
         _choose(archive, stored)
         return
+    if query.case is not None:
+        keep(query.case, known)
+    for sentence in missing:
+        st.warning(literal(sentence), icon=":material/link_off:")
     if asked is None:
         return
     try:
-        result = answer(archive, stored, query, asked)
-    except QueryError as error:
+        result = answer(archive, query, asked)
+    except (QueryError, UsageError) as error:
         say(error)
         return
-    _query_card(query, result, other_patients_of_nobody=asked.other_patients and query.patient_key is None)
+    _query_card(query, result, asked)
     _hits(archive, query, result)
 
 
-def _filters(archive: Archive, stored: StoredSpec) -> Asked | None:
+def _filters(archive: Archive, known: Facets) -> Asked | None:
     with st.sidebar:
         try:
-            return ask(facets(archive, stored), archive.catalog.columns())
+            return ask(known, archive.catalog.columns())
         except QueryError as error:
             say(error)
             return None
@@ -78,12 +93,13 @@ def _current(archive: Archive, stored: StoredSpec) -> Query | None:
         say(error)
         return None
     uploaded = cast("Query | None", st.session_state.get("uploaded"))
-    return uploaded if uploaded and uploaded.fingerprint == stored.fingerprint else None
+    return uploaded if uploaded and uploaded.question.stored.fingerprint == stored.fingerprint else None
 
 
 def _forget_query() -> None:
-    st.query_params.pop("case", None)
+    forget()
     st.session_state.pop("uploaded", None)
+    st.session_state.update(EMPTY)
 
 
 def _choose(archive: Archive, stored: StoredSpec) -> None:
@@ -171,7 +187,7 @@ def _name(record: VolumeRecord) -> str:
     return " · ".join([f"Case {record.id}", *(fact for fact in facts if fact)])
 
 
-def _query_card(query: Query, result: SearchResult, *, other_patients_of_nobody: bool) -> None:
+def _query_card(query: Query, result: SearchResult, asked: Asked) -> None:
     with st.container(border=True, key="query"):
         left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
         with left:
@@ -179,21 +195,68 @@ def _query_card(query: Query, result: SearchResult, *, other_patients_of_nobody:
         with right:
             st.subheader(literal(query.title), anchor=False)
             st.write(literal(" · ".join(query.facts)))
-            st.button("New search", icon=":material/restart_alt:", on_click=_forget_query)
+            if steered := _steered(asked):
+                st.write(literal(steered))
+            with st.container(horizontal=True):
+                st.button("New search", icon=":material/restart_alt:", on_click=_forget_query)
+                if steered:
+                    st.button("Do not steer", icon=":material/undo:", on_click=st.session_state.update, args=(EMPTY,))
+        _part(query, result)
     manner = "every one was compared" if result.exact else f"{result.candidates:,} of them were compared"
     st.caption(
         f"{count(result.passed, 'scan')} pass the filters, {manner}. A score is a cosine, at most 1, "
         f"{CENTRED_ON[result.centring]}. Index version {result.index_version or 'none'}."
     )
-    unknown = ["the query names no patient, so that none could be left out"] if other_patients_of_nobody else []
-    remarks((*result.notes, *unknown))
+    if result.nothing_similar:
+        st.warning(
+            "Nothing similar is in this archive: these scans are merely the least unlike.", icon=":material/search_off:"
+        )
+    remarks(result.notes)
+
+
+def _steered(asked: Asked) -> str:
+    """What steers the search, in words; empty where nothing does."""
+    parts = [
+        f"{words} {', '.join(f'case {case}' for case in some)}"
+        for words, some in (("more like", asked.like), ("less like", asked.unlike))
+        if some
+    ]
+    if asked.region:
+        parts.append(f"compared in {'; '.join(map(str, asked.region))} alone")
+    return ", ".join(parts)
+
+
+def _part(query: Query, result: SearchResult) -> None:
+    """The query's picture with its grid, to draw a box on; left out where the pictures show other slices."""
+    if not is_aligned(result.spec):
+        return
+    with st.expander("Compare a part of the picture only", icon=":material/crop_free:", expanded=bool(result.region)):
+        st.caption("Draw a box in a plane: it is compared with the same place in the other pictures.")
+        st.plotly_chart(
+            cells(query.picture, result.spec.grid, result.region),
+            key="part",
+            on_select=lambda: take_region("part"),
+            selection_mode="box",
+            config={"displayModeBar": False},
+            alt="The query's three planes with the grid of cells that a region is made of",
+        )
 
 
 def _hits(archive: Archive, query: Query, result: SearchResult) -> None:
     if not result.hits:
         st.info("No scan of this archive passes the filters.", icon=":material/filter_alt_off:")
         return
-    st.header(f"{count(len(result.hits), 'most similar scan')}", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.header(f"{count(len(result.hits), 'most similar scan')}", anchor=False, width="content")
+        st.download_button(
+            "Hits as CSV",
+            hits_csv(query.title, result),
+            file_name="similar-scans.csv",
+            mime="text/csv",
+            key="csv",
+            on_click="ignore",
+            icon=":material/download:",
+        )
     for start in range(0, len(result.hits), 2):
         for column, hit in zip(st.columns(2, gap="medium"), result.hits[start : start + 2], strict=False):
             with column:
@@ -202,12 +265,15 @@ def _hits(archive: Archive, query: Query, result: SearchResult) -> None:
 
 def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None:
     with st.container(border=True, key=f"hit-{hit.rank}"):
-        head(rank=hit.rank, score=hit.score, exact=hit.exact, case=hit.volume_id)
+        head(rank=hit.rank, score=hit.score, percentile=hit.percentile, exact=hit.exact, case=hit.volume_id)
         picture(archive.catalog.preview(hit.volume_id), alt_text(hit.record))
         facts_line(hit.record)
         marks = ["same bytes as the query"] if hit.duplicate else []
-        if query.patient_key is not None and query.patient_key in (hit.record.patient_key, hit.record.subject_key):
+        own = query.question.patient_key
+        if own is not None and own in (hit.record.patient_key, hit.record.subject_key):
             marks.append("same patient")
+        if hit.copies:
+            marks.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")
         chips(hit.record.labels, marks)
         with st.container(horizontal=True):
             if st.button("Why they match", key=f"why {hit.rank}", icon=":material/grid_on:", type="tertiary"):
@@ -215,6 +281,15 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
             if st.button("Details", key=f"details {hit.rank}", icon=":material/info:", type="tertiary"):
                 open_case(archive, hit.volume_id)
             search_from(hit.volume_id, key=f"from {hit.rank}")
+            for words, key, icon in STEERS:
+                st.button(
+                    words,
+                    key=f"{key} {hit.rank}",
+                    icon=icon,
+                    type="tertiary",
+                    on_click=add_example,
+                    args=(key, hit.volume_id),
+                )
 
 
 if __name__ == "__main__":

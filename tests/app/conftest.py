@@ -47,7 +47,7 @@ def clean_caches() -> Iterator[None]:
 def page() -> OpenPage:
     """Opens a page of the app by its name, as the navigation does."""
 
-    def open_page(name: str = "search", **query: str) -> AppTest:
+    def open_page(name: str = "search", **query: str | list[str]) -> AppTest:
         app = AppTest.from_file(str(MAIN), default_timeout=TIMEOUT_S)
         for parameter, value in query.items():
             app.query_params[parameter] = value

@@ -1,0 +1,64 @@
+"""The hits as a CSV file for the record: what was found, how, and under which index and recipe."""
+
+import csv
+import io
+from typing import Any
+
+from raptor_search.search import Hit, SearchResult
+
+__all__ = ["hits_csv"]
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Text that a spreadsheet would take for a formula starts with one of these."""
+
+FIRST = ("query", "rank", "case", "score", "percentile", "exact", "same_bytes", "stands_for")
+LAST = ("index_version", "spec")
+
+
+def hits_csv(query: str, result: SearchResult) -> bytes:
+    """One line a hit. Patients are pseudonyms, and no path is in it.
+
+    Args:
+        query: what the page calls the query.
+        result: the answer.
+    """
+    labels = sorted({name for hit in result.hits for name in hit.record.labels})
+    columns = sorted({name for hit in result.hits for name, value in hit.record.metadata.items() if value is not None})
+    fields = [*FIRST, "patient", *columns, *(f"label {name}" for name in labels), *LAST]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writerow({field: _safe(field) for field in fields})
+    for hit in result.hits:
+        row = _row(hit) | {"query": query, "index_version": result.index_version, "spec": result.spec_fingerprint}
+        row |= {name: hit.record.metadata[name] for name in columns}
+        writer.writerow({field: _safe(row.get(field)) for field in fields})
+    return text.getvalue().encode()
+
+
+def _row(hit: Hit) -> dict[str, Any]:
+    row = {
+        "rank": hit.rank,
+        "case": hit.volume_id,
+        "score": f"{hit.score:.6f}",
+        "percentile": None if hit.percentile is None else f"{hit.percentile:.1f}",
+        "exact": hit.exact,
+        "same_bytes": hit.duplicate,
+        "stands_for": " ".join(map(str, hit.copies)),
+        "patient": hit.metadata["patient"],
+    }
+    return row | {f"label {name}": value for name, value in hit.record.labels.items()}
+
+
+def _safe(cell: Any) -> Any:
+    """The cell; a text that a spreadsheet would run gets an apostrophe, a number in words does not."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
+        return cell
+    return f"'{cell}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
