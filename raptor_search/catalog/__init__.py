@@ -1,6 +1,6 @@
 """The catalog: tables and queries of an archive, the only code that knows the database.
 
-`Catalog.open` gives one object; what goes in and comes out are the frozen records of `records`.
+`Catalog.open` gives one object; what goes in and comes out are the frozen values of `records` and `published`.
 """
 
 from raptor_search.catalog.cohorts import MapDetail, StoredGraph
@@ -10,23 +10,25 @@ from raptor_search.catalog.locks import writer_lock
 from raptor_search.catalog.measures import Moment
 from raptor_search.catalog.opening import Catalog
 from raptor_search.catalog.proposals import NewProposal, StoredProposal
+from raptor_search.catalog.published import (
+    Centring,
+    Generation,
+    IndexMeasures,
+    IndexVersion,
+    NewIndexVersion,
+    StoredMap,
+)
 from raptor_search.catalog.records import (
     TYPED_COLUMNS,
     AuditRecord,
-    Centring,
     ColumnType,
-    Generation,
     Ids,
-    IndexMeasures,
-    IndexVersion,
     KnownSource,
     LabelOrigin,
     LabelRecord,
-    NewIndexVersion,
     NewVolume,
     Problem,
     QuarantineRecord,
-    StoredMap,
     StoredSpec,
     Value,
     VolumeRecord,

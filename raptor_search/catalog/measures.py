@@ -8,7 +8,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from raptor_search.catalog.database import REVISION, blocks
-from raptor_search.catalog.records import Ids, IndexMeasures
+from raptor_search.catalog.published import IndexMeasures
+from raptor_search.catalog.records import Ids
 from raptor_search.catalog.tables import (
     EmbeddingRow,
     IndexMeasuresRow,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from raptor_search.errors import UsageError
@@ -19,20 +19,14 @@ from raptor_search.specs import EmbeddingSpec
 __all__ = [
     "TYPED_COLUMNS",
     "AuditRecord",
-    "Centring",
     "ColumnType",
-    "Generation",
     "Ids",
-    "IndexMeasures",
-    "IndexVersion",
     "KnownSource",
     "LabelOrigin",
     "LabelRecord",
-    "NewIndexVersion",
     "NewVolume",
     "Problem",
     "QuarantineRecord",
-    "StoredMap",
     "StoredSpec",
     "Value",
     "VolumeRecord",
@@ -43,9 +37,6 @@ ColumnType = Literal["text", "number", "flag", "label"]
 
 LabelOrigin = Literal["given", "accepted", "rejected"]
 """given by the user's files, accepted by a user in the app, or a proposal that a user turned down."""
-
-Centring = Literal["archive", "reference", "none"]
-"""What is subtracted before the cosine: the archive's mean, the shipped reference mean, nothing."""
 
 Value = str | float | bool
 
@@ -318,79 +309,6 @@ class QuarantineRecord:
     attempts: int
     first_at: float
     last_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """The mean that centres a spec's scores; `mean` has no entries where `centring` is "none"."""
-
-    id: int
-    spec_id: int
-    centring: Centring
-    mean: Float[np.ndarray, " length"]
-    volumes: int
-    created_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewIndexVersion:
-    """An index file that is written and checked, ready to be published.
-
-    Attributes:
-        file: its name within the folder of indexes.
-        sha256: hex, of its bytes.
-        factory: the FAISS factory string.
-        volumes: vectors in it.
-        last_embedding_id: embeddings above it are newer than the index.
-        nprobe: lists to visit; 0 where the index has none.
-        rerank: candidates to re-rank exactly; 0 means all.
-        measured_recall: of held-out queries against exact search, or None.
-    """
-
-    spec_id: int
-    generation_id: int
-    file: str
-    sha256: str
-    factory: str
-    volumes: int
-    last_embedding_id: int
-    nprobe: int
-    rerank: int
-    measured_recall: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexVersion(NewIndexVersion):
-    """A published index."""
-
-    id: int
-    is_current: bool
-    created_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexMeasures:
-    """What was measured on an index version.
-
-    Attributes:
-        document: JSON of `raptor_search.measures`.
-        background: quantiles of the scores of unrelated pairs, rising; empty where there were too few pairs.
-    """
-
-    document: str
-    background: Float[np.ndarray, " q"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredMap:
-    """A cohort map: `coordinates[i]` is the place of volume `volume_ids[i]`."""
-
-    id: int
-    spec_id: int
-    parameters: Mapping[str, str | int | float]
-    volume_ids: Int[np.ndarray, " n"]
-    coordinates: Float[np.ndarray, "n 2"]
-    created_at: float
 
 
 @dataclass(frozen=True, kw_only=True)

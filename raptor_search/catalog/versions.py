@@ -11,15 +11,15 @@ from sqlalchemy import delete, select, update
 
 from raptor_search.catalog.leases import WriterQueries
 from raptor_search.catalog.measures import add_measures
-from raptor_search.catalog.records import (
+from raptor_search.catalog.published import (
     Centring,
     Generation,
-    Ids,
     IndexMeasures,
     IndexVersion,
     NewIndexVersion,
     StoredMap,
 )
+from raptor_search.catalog.records import Ids
 from raptor_search.catalog.tables import CohortMapRow, GenerationRow, IndexVersionRow
 from raptor_search.errors import CatalogError
 
