@@ -11,9 +11,21 @@ from jaxtyping import Float, Int
 
 from app.palette import ACCENT, NUMBERS, SEQUENCE, SIGNED, Mark, marks
 from app.words import literal_html
+from raptor_search.efficiency import CurvePoint
 from raptor_search.region import Region
 
-__all__ = ["Figure", "Places", "bars", "cells", "confusion", "match", "numbers_map", "values_map"]
+__all__ = [
+    "Figure",
+    "Places",
+    "bars",
+    "calibration",
+    "cells",
+    "confusion",
+    "efficiency",
+    "match",
+    "numbers_map",
+    "values_map",
+]
 
 Figure: TypeAlias = go.Figure
 
@@ -148,6 +160,60 @@ def confusion(classes: Sequence[str], matrix: Int[np.ndarray, "c c"]) -> Figure:
     figure.update_xaxes(title="answer", type="category", side="bottom", showgrid=False)
     figure.update_yaxes(title="true class", type="category", autorange="reversed", showgrid=False)
     figure.update_layout(height=160 + 44 * len(names), margin={"l": 0, "r": 0, "t": 8, "b": 0})
+    return figure
+
+
+def calibration(bins: Sequence[tuple[int, float, float]]) -> Figure:
+    """Share of right answers over mean confidence, a dot a bin; on the diagonal both agree.
+
+    Args:
+        bins: how many scans, their mean confidence, their share of right answers.
+    """
+    counts, confidence, right = zip(*bins, strict=True) if bins else ((), (), ())
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#9aa5ad", "dash": "dot"}, hoverinfo="skip")
+    figure.add_scatter(
+        x=confidence,
+        y=right,
+        customdata=counts,
+        mode="markers",
+        marker={
+            "color": ACCENT,
+            "size": counts,
+            "sizemode": "area",
+            "sizemin": 4,
+            "sizeref": 2 * max(counts, default=1) / 26**2,  # the fullest bin is 26 pixels across
+        },
+        hovertemplate="%{customdata} scans: confidence %{x:.2f}, right %{y:.2f}<extra></extra>",
+    )
+    figure.update_xaxes(title="confidence", range=[0, 1.04])
+    figure.update_yaxes(title="share of right answers", range=[-0.02, 1.04])
+    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 8, "b": 0}, showlegend=False)
+    return figure
+
+
+def efficiency(points: Sequence[CurvePoint]) -> Figure:
+    """AUROC over a growing number of subjects to learn from, with the range of the draws."""
+    value = np.array([point.auroc for point in points])
+    figure = go.Figure(
+        go.Scatter(
+            x=[point.subjects for point in points],
+            y=value,
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": np.array([point.high for point in points]) - value,
+                "arrayminus": value - np.array([point.low for point in points]),
+            },
+            mode="lines+markers",
+            marker={"color": ACCENT},
+            line={"color": ACCENT},
+            hovertemplate="%{x} subjects: AUROC %{y:.3f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="subjects to learn from", type="log")
+    figure.update_yaxes(title="AUROC")
+    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 8, "b": 0}, showlegend=False)
     return figure
 
 

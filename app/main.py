@@ -15,7 +15,7 @@ PAGES = (
     ("search", "Search", ":material/search:"),
     ("cohort", "Cohort", ":material/scatter_plot:"),
     ("labels", "Labels", ":material/label:"),
-    ("baseline", "kNN baseline", ":material/analytics:"),
+    ("evaluate", "Evaluate", ":material/analytics:"),
     ("archive", "Archive", ":material/inventory_2:"),
 )
 

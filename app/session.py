@@ -9,7 +9,7 @@ import streamlit as st
 
 from raptor_search.archive import Archive
 
-__all__ = ["author", "embedding_turn", "has_catalog", "home", "identity", "open_archive"]
+__all__ = ["author", "embedding_turn", "evaluation_turn", "has_catalog", "home", "identity", "open_archive"]
 
 DEFAULT_HOME = Path("raptor-archive")
 
@@ -51,6 +51,12 @@ def identity() -> tuple[int, int] | None:
 @st.cache_resource(show_spinner=False)
 def embedding_turn() -> threading.Lock:
     """Held while a scan is embedded: one at a time, so that two users do not halve each other's speed."""
+    return threading.Lock()
+
+
+@st.cache_resource(show_spinner=False)
+def evaluation_turn() -> threading.Lock:
+    """Held while a label is evaluated: one at a time, as each holds the products of all its scans."""
     return threading.Lock()
 
 

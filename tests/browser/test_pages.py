@@ -17,7 +17,7 @@ PAGES = {
     "search": "Find similar scans",
     "cohort": "Cohort",
     "labels": "Labels",
-    "baseline": "kNN baseline",
+    "evaluate": "Evaluate",
     "archive": "Archive",
 }
 
@@ -99,8 +99,62 @@ def test_a_hit_says_why_it_matches_and_opens_as_a_new_query(page: Page, address:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     hit(page, 1).get_by_role("button", name="Search from here").click()
-    expect(page).to_have_url(re.compile(r"case=(?!1$)\d+$"))
+    expect(page).to_have_url(re.compile(r"case=(?!1\b)\d+&k=10$"))
     expect(hit(page, HITS)).to_be_visible()
+
+
+def test_a_box_on_the_picture_steers_the_search_and_a_link_reopens_it(
+    page: Page, browser: Browser, address: str, screenshots: Path | None
+) -> None:
+    open_page(page, address, query="?case=1")
+    page.get_by_text("Compare a part of the picture only").click()
+    grid = page.locator(".st-key-part .js-plotly-plot .nsewdrag").first
+    expect(grid).to_be_visible()
+    settled(page)
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box is not None
+    across, down = box["width"], box["height"]
+    page.mouse.move(box["x"] + 0.08 * across, box["y"] + 0.25 * down)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.15 * across, box["y"] + 0.5 * down, steps=4)
+    page.mouse.move(box["x"] + 0.24 * across, box["y"] + 0.75 * down, steps=4)
+    page.mouse.up()
+    expect(page.locator(".st-key-query")).to_contain_text("compared in axial:")
+    hit(page, 2).get_by_role("button", name="More like this").click()
+    expect(page.locator(".st-key-query")).to_contain_text("more like case")
+    expect(page).to_have_url(re.compile("region=axial"))
+    settled(page)
+    keep(page, screenshots, "search-steered")
+    found = [hit(page, rank).locator(".rs-head").inner_text() for rank in range(1, HITS + 1)]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Hits as CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert len(lines) == HITS + 1
+    with browser.new_context() as other:
+        again = other.new_page()
+        again.goto(page.url)
+        expect(hit(again, HITS)).to_be_visible()
+        settled(again)
+        assert [hit(again, rank).locator(".rs-head").inner_text() for rank in range(1, HITS + 1)] == found
+
+
+def test_an_evaluation_shows_figures_and_gives_a_report_that_needs_nothing_beside_it(
+    page: Page, address: str, screenshots: Path | None, tmp_path: Path
+) -> None:
+    open_page(page, address, "evaluate")
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+    expect(page.get_by_text("Which classes are mixed up").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Leaks")).to_be_visible()
+    settled(page)
+    keep(page, screenshots, "evaluate")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report as HTML").click()
+    report = tmp_path / "evaluation.html"
+    download.value.save_as(report)
+    text = report.read_text()
+    assert "<h2>Leaks</h2>" in text
+    assert not re.search(r"(src|href)=|@import|url\(", text)
 
 
 def test_an_upload_that_is_no_scan_gives_one_sentence_and_the_session_lives_on(
@@ -129,9 +183,6 @@ def test_every_page_opens_with_the_banner_and_without_an_error(
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     if name == "labels":
         expect(page.get_by_role("button", name="Accept", exact=True).first).to_be_visible()
-        settled(page)
-    if name == "baseline":
-        expect(page.get_by_text("Which classes are mixed up")).to_be_visible()
         settled(page)
     keep(page, screenshots, name)
 
