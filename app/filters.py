@@ -7,7 +7,7 @@ from typing import cast
 import streamlit as st
 
 from app.facets import Facets
-from app.steering import steer
+from app.steering import parse_cases, parse_regions, steer
 from app.words import column_name
 from raptor_search.filters import And, Between, Filter, In, parse_where
 from raptor_search.region import Region
@@ -18,7 +18,7 @@ MAX_HITS = 50
 DEFAULT_HITS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """What the user narrowed the search to.
 
@@ -68,10 +68,19 @@ def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
         key="condition",
         persist_state="session",
     )
+    steering = steer()
+    # Read once all widgets are drawn, so that a slip in one line takes none of the others away.
     if typed.strip():
         terms.append(parse_where(typed))
-    like, unlike, region = steer()
-    return Asked(And(tuple(terms)) if terms else None, int(k), other_patients, collapse, like, unlike, region)
+    return Asked(
+        where=And(tuple(terms)) if terms else None,
+        k=int(k),
+        other_patients=other_patients,
+        collapse=collapse,
+        like=parse_cases(steering.like),
+        unlike=parse_cases(steering.unlike),
+        region=parse_regions(steering.region),
+    )
 
 
 def age_key(youngest: float, oldest: float) -> str:

@@ -50,7 +50,10 @@ def diagnosis(result: MethodResult, classes: Sequence[str]) -> None:
     if classes:
         _classes(result, classes)
     size = "Mean classes in a set" if classes else "Mean width"
-    st.caption("Prediction sets: how often the truth was among the values that a coverage leaves open.")
+    st.caption(
+        "Prediction sets: how often the truth was among the values that a coverage leaves open. A dash: too few "
+        "subjects to calibrate on."
+    )
     st.dataframe(
         [
             {

@@ -5,13 +5,14 @@ Each is a line of text that can be typed, set by a button or a box that is drawn
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import streamlit as st
 
 from raptor_search.errors import QueryError
 from raptor_search.region import PLANES, Region, parse_region
 
-__all__ = ["EMPTY", "add_example", "boxes", "parse_cases", "parse_regions", "steer", "take_region"]
+__all__ = ["EMPTY", "Steering", "add_example", "boxes", "parse_cases", "parse_regions", "steer", "take_region"]
 
 EMPTY: Mapping[str, str] = {"like": "", "unlike": "", "region": ""}
 """The widgets' keys, and their state where the search is not steered."""
@@ -21,12 +22,16 @@ MAX_EXAMPLES = 50
 _CASE = re.compile("[0-9]{1,18}")
 
 
-def steer() -> tuple[tuple[int, ...], tuple[int, ...], tuple[Region, ...]]:
-    """Draw the three lines; gives liked cases, disliked cases and regions.
+class Steering(NamedTuple):
+    """The three lines as they were typed."""
 
-    Raises:
-        QueryError: one of them cannot be read.
-    """
+    like: str
+    unlike: str
+    region: str
+
+
+def steer() -> Steering:
+    """Draw the three lines."""
     st.subheader("Steer it", anchor=False)
     like = st.text_input("More like these cases", placeholder="3, 7", key="like", persist_state="session")
     unlike = st.text_input("Less like these cases", placeholder="12", key="unlike", persist_state="session")
@@ -38,7 +43,7 @@ def steer() -> tuple[tuple[int, ...], tuple[int, ...], tuple[Region, ...]]:
         help="Plane, rows and columns of the grid of cells, from 0; several are parted by a semicolon. "
         "Or draw a box on the query's picture.",
     )
-    return parse_cases(like), parse_cases(unlike), parse_regions(region)
+    return Steering(like, unlike, region)
 
 
 def parse_cases(text: str) -> tuple[int, ...]:

@@ -31,6 +31,9 @@ LISTED_CASES = 2_000
 
 GALLERY = 3
 
+# Sentences on what a link asks for in vain.
+SHOWN_MISSING = 5
+
 _CASE = re.compile("[0-9]{1,18}")
 
 CENTRED_ON = {
@@ -61,7 +64,7 @@ def show() -> None:
         return
     if query.case is not None:
         keep(query.case, known)
-    for sentence in missing:
+    for sentence in missing[:SHOWN_MISSING]:
         st.warning(literal(sentence), icon=":material/link_off:")
     if asked is None:
         return
@@ -93,7 +96,10 @@ def _current(archive: Archive, stored: StoredSpec) -> Query | None:
         say(error)
         return None
     uploaded = cast("Query | None", st.session_state.get("uploaded"))
-    return uploaded if uploaded and uploaded.question.stored.fingerprint == stored.fingerprint else None
+    if uploaded is None:
+        return None
+    under = uploaded.question.stored
+    return uploaded if (under.id, under.fingerprint) == (stored.id, stored.fingerprint) else None
 
 
 def _forget_query() -> None:

@@ -1,8 +1,21 @@
 import numpy as np
 import pytest
 
-from app.charts import WEBGL_FROM, Places, bars, confusion, match, numbers_map, values_map
+from app.charts import (
+    WEBGL_FROM,
+    Places,
+    bars,
+    calibration,
+    cells,
+    confusion,
+    efficiency,
+    match,
+    numbers_map,
+    values_map,
+)
 from app.palette import MISSING, OTHER, marks
+from raptor_search.efficiency import CurvePoint
+from raptor_search.region import Region
 
 
 def places(n: int) -> Places:
@@ -86,3 +99,27 @@ def test_shares_lie_over_their_own_plane() -> None:
 
 def test_without_a_picture_the_shares_are_shown_alone() -> None:
     assert not match(None, np.ones((3, 2, 2), np.float32), opacity=1).layout.images
+
+
+def test_every_cell_is_a_point_of_its_place_and_chosen_ones_are_framed() -> None:
+    figure = cells(b"png", (2, 4), [Region(1, (0, 0), (1, 2)), Region(2, (1, 1), (3, 3))])
+    points = figure.data[0]
+    assert len(points.customdata) == 3 * 2 * 4
+    for (plane, row, column), x, y in zip(points.customdata, points.x, points.y, strict=True):
+        assert (int(x), int(y)) == (plane * 4 + column, row)
+    frames = [(shape.x0, shape.x1, shape.y0, shape.y1) for shape in figure.layout.shapes]
+    assert frames == [(5, 7, 0, 1), (11, 12, 1, 2)]
+    assert figure.layout.dragmode == "select"
+
+
+def test_calibration_has_a_dot_a_bin_beside_the_diagonal() -> None:
+    diagonal, dots = calibration([(4, 0.6, 0.5), (16, 0.9, 1.0)]).data
+    assert list(diagonal.x) == list(diagonal.y) == [0, 1]
+    assert (list(dots.x), list(dots.y), list(dots.marker.size)) == ([0.6, 0.9], [0.5, 1.0], [4, 16])
+    assert not calibration([]).data[1].x
+
+
+def test_the_curves_bars_reach_from_the_least_to_the_greatest_draw() -> None:
+    line = efficiency([CurvePoint(10, 0.6, 0.5, 0.8), CurvePoint(20, 0.9, 0.7, 1.0)]).data[0]
+    np.testing.assert_allclose(line.y - line.error_y.arrayminus, [0.5, 0.7])
+    np.testing.assert_allclose(line.y + line.error_y.array, [0.8, 1.0])

@@ -115,6 +115,7 @@ def test_a_condition_that_cannot_be_is_one_sentence(small: SmallArchive, page: O
     assert not app.exception
     assert len(app.error) == 1
     assert hits(app) == []
+    assert app.text_input(key="like")
     app.text_input(key="condition").input("").run()
     assert len(hits(app)) == 10
 
