@@ -14,7 +14,7 @@ from rich.console import Console
 
 from indexer import label_commands
 from indexer.upkeep import commands as upkeep_commands
-from raptor_search.errors import RaptorError
+from raptor_search.errors import RaptorError, ReadError, UsageError
 
 __all__ = ["app", "main"]
 
@@ -199,19 +199,22 @@ def search(
     regions = [parse_region(text) for text in region or ()]
     scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")
     with Archive.open(home) as archive:
-        with Terminal(err).counting("Embedding") as count:
-            result = archive.search(
-                scan,
-                k=k,
-                where=where,
-                exclude_patient=exclude_patient,
-                like=like or (),
-                unlike=unlike or (),
-                region=regions,
-                collapse=collapse,
-                spec=spec,
-                progress=count,
-            )
+        try:
+            with Terminal(err).counting("Embedding") as count:
+                result = archive.search(
+                    scan,
+                    k=k,
+                    where=where,
+                    exclude_patient=exclude_patient,
+                    like=like or (),
+                    unlike=unlike or (),
+                    region=regions,
+                    collapse=collapse,
+                    spec=spec,
+                    progress=count,
+                )
+        except ReadError as error:  # its own message names no path, so that it can be stored
+            raise UsageError(f"{scan}: {error.message}") from error
         if as_json:
             print(json.dumps(result.to_dict(), indent=2))
         else:

@@ -283,6 +283,8 @@ def test_searching_without_an_archive_or_a_scan_says_what_to_run(raptor: Raptor,
     one_line(raptor("search", query, "--home", home, "--where", "modalty = 'CT'"), "modality")
     (scans / "notes.txt").write_text("hello")
     one_line(raptor("search", scans / "notes.txt", "--home", home), "notes.txt")
+    (scans / "cut.nii.gz").write_bytes(query.read_bytes()[:-400])
+    one_line(raptor("search", scans / "cut.nii.gz", "--home", home), "cut.nii.gz", "truncated")
 
 
 def test_the_official_preset_is_refused_on_dicom_and_nrrd(raptor: Raptor, scans: Path, home: Path) -> None:
