@@ -4,7 +4,6 @@ import io
 from app.hit_table import hits_csv
 from raptor_search.archive import Archive
 from tests.app.archive import SmallArchive
-from tests.app.conftest import OpenPage
 
 
 def rows(document: bytes) -> list[dict[str, str]]:
@@ -38,8 +37,3 @@ def test_no_path_is_in_it_and_no_text_is_a_formula(small: SmallArchive) -> None:
     assert formula["label remark"] == '\'=HYPERLINK("x")'
     assert formula["query"] == "'@upload.nii"
     assert number["label =cmd"] == "-3.5"
-
-
-def test_the_page_offers_it(small: SmallArchive, page: OpenPage) -> None:
-    app = page(case="1")
-    assert [button.label for button in app.download_button] == ["Hits as CSV"]

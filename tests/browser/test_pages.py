@@ -129,8 +129,10 @@ def test_a_box_on_the_picture_steers_the_search_and_a_link_reopens_it(
     found = [hit(page, rank).locator(".rs-head").inner_text() for rank in range(1, HITS + 1)]
     with page.expect_download() as download:
         page.get_by_role("button", name="Hits as CSV").click()
-    lines = download.value.path().read_text().splitlines()
-    assert len(lines) == HITS + 1
+    assert len(download.value.path().read_text().splitlines()) == HITS + 1
+    with page.expect_download() as download:
+        page.get_by_role("button", name="For the record").click()
+    assert download.value.path().read_text().count("<img ") == HITS + 1
     with browser.new_context() as other:
         again = other.new_page()
         again.goto(page.url)
