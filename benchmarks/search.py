@@ -166,7 +166,11 @@ def ours(bench: Bench, where: Filter | None, named: str, truth: Sequence[Int64[n
     run = timed(ask, len(asking))
     version = bench.catalog.current_index(bench.stored.id)
     file = bench.home / "indexes" / version.file
-    settings = f"{version.factory} nprobe {version.nprobe} R {int(np.median(candidates))}"
+    serving = indexes.serving(bench.catalog, bench.stored)
+    passing = indexes.passing(bench.catalog, bench.stored, where, serving.moment).count
+    setting = serving.tuning.at(min(1.0, (passing - 1) / version.volumes))
+    visits = f"nprobe {setting.nprobe}" if setting else "all"
+    settings = f"{version.factory} {visits} R {int(np.median(candidates))}"
     database = (bench.home / "catalog.db").stat().st_size
     return _row("raptor", bench, named, settings, run, truth, file.stat().st_size, file.stat().st_size + database)
 
