@@ -4,6 +4,7 @@ import base64
 import time
 from collections.abc import Mapping, Sequence
 
+from app.filters import Asked
 from app.querying import Query
 from app.words import literal_html, when
 from raptor_search.search import Hit, SearchResult
@@ -20,7 +21,13 @@ h1{font-size:1.4rem}img{width:100%;background:#000;display:block}
 
 
 def comparison_html(
-    query: Query, result: SearchResult, previews: Mapping[int, bytes | None], *, steered: str, notice: str | None
+    query: Query,
+    result: SearchResult,
+    previews: Mapping[int, bytes | None],
+    *,
+    asked: Asked,
+    steered: str,
+    notice: str | None,
 ) -> str:
     """The page as a document; everything that people wrote is escaped, patients are pseudonyms, no path is in it.
 
@@ -28,19 +35,21 @@ def comparison_html(
         query: what was compared.
         result: the answer.
         previews: pictures of the hits by case.
+        asked: what the search was narrowed to.
         steered: what steered the search, in words; empty where nothing did.
         notice: what every reader of this archive's results must know, or None.
     """
     version = result.index_version or "none"
     found = "exact" if result.exact else "approximate"
+    filters = literal_html("; ".join(asked.narrowed) or "none")
     facts = " · ".join([*query.facts, *([steered] if steered else [])])
     parts = [
         f"<h1>Scans similar to {literal_html(query.title)}</h1>",
         '<p class="note"><strong>Research use only; not a medical device.</strong></p>',
         *(f'<p class="note">{literal_html(note)}</p>' for note in (*([notice] if notice else []), *result.notes)),
         f'<div class="query">{_image(query.picture, query.title)}<p>{literal_html(facts)}</p></div>',
-        f'<p class="quiet">{when(time.time())}. {result.passed:,} scans passed the filters; the answer is {found}. '
-        f"Index version {version}, spec {literal_html(result.spec_fingerprint[:12])}. "
+        f'<p class="quiet">{when(time.time())}. {result.passed:,} scans passed the filters ({filters}); '
+        f"the answer is {found}. Index version {version}, spec {literal_html(result.spec_fingerprint[:12])}. "
         "A score is a cosine, at most 1.</p>",
         '<div class="hits">',
         *(_hit(hit, previews.get(hit.volume_id)) for hit in result.hits),

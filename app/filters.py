@@ -30,6 +30,7 @@ class Asked:
         like: cases that pull the query towards them.
         unlike: cases that push it away.
         region: the cells that the score is confined to; none means all.
+        narrowed: the filters in words, one phrase each.
     """
 
     where: Filter | None
@@ -39,6 +40,7 @@ class Asked:
     like: tuple[int, ...]
     unlike: tuple[int, ...]
     region: tuple[Region, ...]
+    narrowed: tuple[str, ...]
 
 
 def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
@@ -54,7 +56,7 @@ def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
     collapse = st.toggle(
         "Equal scans once", key="collapse", help="The best of equal scans stands for them all.", persist_state="session"
     )
-    terms: list[Filter] = [
+    terms: list[In | Between] = [
         In(column, tuple(chosen)) for column, counts in facets.columns.items() if (chosen := _choose(column, counts))
     ]
     if facets.ages is not None and (ages := _ages(*facets.ages)):
@@ -70,17 +72,24 @@ def ask(facets: Facets, columns: Mapping[str, str]) -> Asked:
     )
     steering = steer()
     # Read once all widgets are drawn, so that a slip in one line takes none of the others away.
-    if typed.strip():
-        terms.append(parse_where(typed))
+    conditions: list[Filter] = [*terms, *([parse_where(typed)] if typed.strip() else [])]
+    flags = {"other patients only": other_patients, "equal scans once": collapse, typed.strip(): bool(typed.strip())}
     return Asked(
-        where=And(tuple(terms)) if terms else None,
+        where=And(tuple(conditions)) if conditions else None,
         k=int(k),
         other_patients=other_patients,
         collapse=collapse,
         like=parse_cases(steering.like),
         unlike=parse_cases(steering.unlike),
         region=parse_regions(steering.region),
+        narrowed=(*map(_in_words, terms), *(words for words, holds in flags.items() if holds)),
     )
+
+
+def _in_words(term: In | Between) -> str:
+    if isinstance(term, Between):
+        return f"{column_name(term.column)} {term.low:g} to {term.high:g}"
+    return f"{column_name(term.column)}: {' or '.join(map(str, term.values))}"
 
 
 def age_key(youngest: float, oldest: float) -> str:
@@ -119,7 +128,7 @@ def _ages(youngest: float, oldest: float) -> tuple[float, float] | None:
     return None if (low, high) == (youngest, oldest) else (low, high)
 
 
-def _labels(labels: Mapping[str, Mapping[str, int]]) -> list[Filter]:
+def _labels(labels: Mapping[str, Mapping[str, int]]) -> list[In]:
     """One term a label: any of its chosen values."""
     options = [(name, value) for name, counts in labels.items() for value in counts]
     if not options:

@@ -210,8 +210,9 @@ def _query_card(query: Query, result: SearchResult, asked: Asked) -> None:
                     st.button("Do not steer", icon=":material/undo:", on_click=st.session_state.update, args=(EMPTY,))
         _part(query, result)
     manner = "every one was compared" if result.exact else f"{result.candidates:,} of them were compared"
+    filters = f" ({literal('; '.join(asked.narrowed))})" if asked.narrowed else ""
     st.caption(
-        f"{count(result.passed, 'scan')} pass the filters, {manner}. A score is a cosine, at most 1, "
+        f"{count(result.passed, 'scan')} pass the filters{filters}, {manner}. A score is a cosine, at most 1, "
         f"{CENTRED_ON[result.centring]}. Index version {result.index_version or 'none'}."
     )
     if result.nothing_similar:
@@ -267,7 +268,7 @@ def _downloads(archive: Archive, query: Query, result: SearchResult, asked: Aske
 
     def document() -> str:
         previews = {hit.volume_id: archive.catalog.preview(hit.volume_id) for hit in result.hits}
-        return comparison_html(query, result, previews, steered=_steered(asked), notice=archive.notice)
+        return comparison_html(query, result, previews, asked=asked, steered=_steered(asked), notice=archive.notice)
 
     st.download_button(
         "Hits as CSV",

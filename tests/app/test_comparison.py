@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 
 from app.comparison import comparison_html
+from app.filters import Asked
 from app.querying import of_case
 from app.words import literal_html
 from raptor_search.archive import Archive
@@ -15,7 +16,19 @@ def test_the_record_holds_every_hit_with_its_picture_and_needs_nothing_beside_it
         query = replace(of_case(archive, archive.spec(), 2), title=CANARY)
         result = archive.search(2, k=36)
         previews = {hit.volume_id: archive.catalog.preview(hit.volume_id) for hit in result.hits}
-    document = comparison_html(query, result, previews | {5: None}, steered="more like case 7", notice=f"Demo {CANARY}")
+    asked = Asked(
+        where=None,
+        k=36,
+        other_patients=False,
+        collapse=False,
+        like=(7,),
+        unlike=(),
+        region=(),
+        narrowed=("Sex: F", "age < 40"),
+    )
+    document = comparison_html(
+        query, result, previews | {5: None}, asked=asked, steered="more like case 7", notice=f"Demo {CANARY}"
+    )
     assert remarked in previews
     assert re.findall(r"· (Case \d+)</p>", document) == [f"Case {hit.volume_id}" for hit in result.hits]
     for hit in result.hits:
@@ -24,6 +37,7 @@ def test_the_record_holds_every_hit_with_its_picture_and_needs_nothing_beside_it
     assert document.count(literal_html(CANARY)) >= 3
     assert CANARY not in document
     assert "more like case 7" in document
+    assert "(Sex: F; age &lt; 40)" in document
     assert "Research use only; not a medical device." in document
     assert "/scans/" not in document
     assert not re.search(r'(src|href)="(?!data:)|@import|url\(|<script', document)

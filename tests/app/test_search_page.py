@@ -97,6 +97,7 @@ def test_all_filters_together_are_one_condition(small: SmallArchive, page: OpenP
         where = "sex = 'F' AND kind = 'T2w' AND age BETWEEN 31 AND 36"
         assert cases(app) == [hit.volume_id for hit in archive.search(1, k=3, where=where).hits]
     assert cases(app)
+    assert literal("Sex: F; Age 31 to 36; kind: T2w") in said(app)
 
 
 def test_other_patients_only_leaves_the_querys_patient_out(small: SmallArchive, page: OpenPage) -> None:
