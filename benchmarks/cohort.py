@@ -1,6 +1,6 @@
 """The cohort's graph and map beside plain seeded `umap.UMAP` on the same vectors: time, and what is kept.
 
-    python benchmarks/cohort.py [--sizes N ...] [--json FILE]
+    python benchmarks/cohort.py [--sizes N ...] [--quick] [--json FILE]
 
 Sketches of 1,024 numbers, drawn in 40 clusters within clusters, as centred embeddings are. "ours" is the graph of 50
 neighbours (every pair up to 20,000 scans, candidates of the index above) and the map made from it; "umap" is
@@ -122,7 +122,8 @@ def measure(scans: int) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000], help="scans (default: both)")
+    parser.add_argument("--sizes", type=int, nargs="+", help="scans (default: 10000 100000)")
+    parser.add_argument("--quick", action="store_true", help="3,000 scans, unless --sizes says otherwise")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     arguments = parser.parse_args()
     small = draw(WARM_UP)
@@ -131,7 +132,7 @@ def main() -> None:
     print(f"{'scans':>8} {'graph':>11}{'graph s':>9}{'map s':>8}{'ours s':>8}{'umap s':>8}{'ratio':>7}", end="")
     print(f"{'graph kept':>12}{'ours kept':>11}{'umap kept':>11}  identical", flush=True)
     found = []
-    for scans in arguments.sizes:
+    for scans in arguments.sizes or ([3000] if arguments.quick else [10_000, 100_000]):
         row = measure(scans)
         found.append(row)
         print(
