@@ -1,5 +1,6 @@
 """Evaluate: how well a label is told by the scans themselves, measured on subjects that training has not seen."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import streamlit as st
@@ -53,9 +54,11 @@ def _ask(archive: Archive, known: Facets) -> Wanted | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         kind = st.radio("The label is", KINDS, key="evaluate kind", horizontal=True, persist_state="session")
         as_number = kind == KINDS[1]
+        names = _numbers(archive) if as_number else _classes(known)
         label = st.selectbox(
             "Label",
-            _numbers(archive) if as_number else _classes(known),
+            names,
+            index=0 if as_number else _first(names, known),
             format_func=column_name,
             key=f"evaluate {kind}",
             persist_state="session",
@@ -103,6 +106,12 @@ def _classes(known: Facets) -> list[str]:
     return [name for name, counts in (known.columns | known.labels).items() if len(counts) > 1]
 
 
+def _first(names: Sequence[str], known: Facets) -> int | None:
+    """Where to begin: the label whose rarest value has the most scans."""
+    counts = known.columns | known.labels
+    return max(range(len(names)), key=lambda row: min(counts[names[row]].values()), default=None)
+
+
 def _numbers(archive: Archive) -> list[str]:
     """Columns that hold numbers, and the labels, which may."""
     return [name for name, kind in archive.catalog.columns().items() if kind in ("number", "label")]
@@ -138,6 +147,7 @@ def _show_kept(archive: Archive, stored: StoredSpec, wanted: Wanted | None) -> N
         st.warning("The archive has changed since: evaluate again for figures of today.", icon=":material/update:")
     if isinstance(found, QueryError):
         say(found)
+        st.caption("What `--where` is to the command line is the line “Only scans that pass” here.")
         return
     _findings(found)
 

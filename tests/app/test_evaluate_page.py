@@ -33,6 +33,7 @@ def test_nothing_is_measured_before_it_is_asked_for(
     app = page("evaluate")
     assert not app.exception
     assert app.selectbox(key="evaluate a class").options == ["Modality", "Sex", "kind"]
+    assert app.selectbox(key="evaluate a class").value == "sex"  # the rarest value of the others is rarer
     assert not app.metric
 
 

@@ -148,6 +148,7 @@ def test_an_evaluation_shows_figures_and_gives_a_report_that_needs_nothing_besid
     page.get_by_role("button", name="Evaluate", exact=True).click()
     expect(page.get_by_text("Which classes are mixed up").first).to_be_visible()
     expect(page.get_by_role("heading", name="Leaks")).to_be_visible()
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     settled(page)
     keep(page, screenshots, "evaluate")
     with page.expect_download() as download:
