@@ -186,8 +186,8 @@ def calibration(bins: Sequence[tuple[int, float, float]]) -> Figure:
         },
         hovertemplate="%{customdata} scans: confidence %{x:.2f}, right %{y:.2f}<extra></extra>",
     )
-    figure.update_xaxes(title="confidence", range=[0, 1.04])
-    figure.update_yaxes(title="share of right answers", range=[-0.02, 1.04])
+    figure.update_xaxes(title="confidence", range=[0, 1.06])
+    figure.update_yaxes(title="share of right answers", range=[-0.06, 1.06])
     figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 8, "b": 0}, showlegend=False)
     return figure
 
