@@ -62,6 +62,8 @@ def evaluate(
     from raptor_search.assessing import assess
 
     chosen = _chosen(method or [], METHODS, "--method")
+    if report is not None and not report.absolute().parent.is_dir():
+        raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
     others = dict(_named_file(text) for text in compare or [])
     with Archive.open(home) as archive, err.status("Evaluating"):
         found = assess(

@@ -1,5 +1,6 @@
 """What `evaluate`, `propagate` and `map` print: tables for people, plain dictionaries for `--json`."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ def assessment(out: Console, found: Assessment) -> None:
         title = f"{method.vectors}, {method.method}: {'; '.join(dict.fromkeys(method.settings))}"
         table = _figures(title, method.figures, ("majority", "random") if one.classes else ("mean",))
         out.print(table)
-        sets = [f"{c.level:.0%}: {number(c.covered)}" for c in method.coverage]
+        sets = [f"{c.level:.0%}: {_had(c.covered)}" for c in method.coverage]
         _say(out, f"Prediction sets, coverage asked and had: {', '.join(sets)}")
     for vectors in one.vectors:
         shown = [figure for figure in vectors.retrieval if figure.name in SHOWN_LISTS]
@@ -69,7 +70,10 @@ def proposals(
         some = [item.confidence for item in taken if item.value == value]
         if some:
             table.add_row(value, str(len(some)), number(sum(some) / len(some), 2))
-    out.print(table)
+    if found.items:
+        out.print(table)
+    else:
+        _say(out, f"Every scan has a value: nothing to propose. {found.labelled} scans of {found.subjects} subjects")
     reasons = Counter(_kind(item.abstained) for item in found.items if item.abstained is not None)
     for reason, count in reasons.most_common(SHOWN_REASONS):
         _say(out, f"{count} without a proposal: {reason}")
@@ -84,7 +88,8 @@ def proposals(
                     f"{_interval(gap.value, gap.low, gap.high)}",
                 )
     done = ", ".join(f"{count} {what}" for what, count in decided.items() if count)
-    _say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
+    if done or found.items:
+        _say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
     for note in (*found.notes, *((notice,) if notice else ())):
         _warn(out, note)
 
@@ -162,6 +167,10 @@ def _figures(title: str, figures: tuple[Measured, ...] | list[Measured], baselin
             one.name, number(one.value), ends.replace("[", r"\["), *(number(known[name]) for name in baselines)
         )
     return table
+
+
+def _had(covered: float) -> str:
+    return number(covered) if math.isfinite(covered) else "too few subjects"
 
 
 def _interval(value: float, low: float, high: float) -> str:

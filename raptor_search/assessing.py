@@ -1,5 +1,6 @@
 """A label of an archive evaluated: what `assessment` measures of its vectors, and of other methods' beside them."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from raptor_search.published import PUBLISHED, PublishedFigures, data_set_of
 __all__ = ["COLUMNS", "Assessment", "assess"]
 
 OWN = "Raptor"
+
+DEFAULT_SPLIT = "split"
+"""The column that names the parts where a data set comes with them."""
 
 COLUMNS = ("manufacturer", "model", "field_strength_t", "year", "sex", "age", "modality", "format", "spacing_s")
 """What neighbours may share beside the label; the site is asked about too."""
@@ -74,7 +78,7 @@ def assess(
     methods: Sequence[Method] = METHODS,
     compare: Mapping[str, Path] | None = None,
     where: str | None = None,
-    split: str = "split",
+    split: str = DEFAULT_SPLIT,
     spec: str | None = None,
     with_curve: bool = True,
     resamples: int = RESAMPLES,
@@ -96,7 +100,7 @@ def assess(
         seed: of folds and resamples.
 
     Raises:
-        QueryError: the label cannot be judged, or no scan passes the filter.
+        QueryError: the label cannot be judged, no scan passes the filter, or there is no such column.
         UsageError: a file of other vectors that cannot be read, or lacks scans.
     """
     stored = archive.spec(spec)
@@ -121,7 +125,9 @@ def assess(
     else:
         vectors[OWN] = np.zeros((len(labels), 1))
     patients = catalog.patient_keys(ids)
-    splits = catalog.column_values(split, ids) if split in catalog.columns() else None
+    # Only the default may be absent: a split asked for by name is never passed over in silence.
+    is_there = split != DEFAULT_SPLIT or split in catalog.columns()
+    splits = catalog.column_values(split, ids) if is_there else None
     if as_number:
         evaluation = evaluate_numbers(
             vectors, labels, patients, splits=splits, name=label, methods=methods, resamples=resamples, seed=seed
@@ -139,6 +145,8 @@ def assess(
             resamples=resamples,
             seed=seed,
         )
+    accepted = [record.volume_id for record in catalog.labels(label) if record.origin == "accepted"]
+    evaluation = _with_origins(evaluation, int(np.isin(ids, accepted).sum()))
     data_set = data_set_of(sources)
     return Assessment(
         evaluation=evaluation,
@@ -148,6 +156,14 @@ def assess(
         published=PUBLISHED.get(data_set or "", ()),
         notice=archive.notice,
     )
+
+
+def _with_origins(evaluation: Evaluation, accepted: int) -> Evaluation:
+    """A value that nearness proposed says too much of how well nearness tells it."""
+    if not accepted:
+        return evaluation
+    note = f"{accepted} values of '{evaluation.label}' were accepted from proposals: figures are too good for it"
+    return dataclasses.replace(evaluation, notes=(*evaluation.notes, note))
 
 
 def _columns(archive: Archive, ids: Ids, label: str) -> dict[str, list[Value | None]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raptor_search.errors import QueryError
 
-__all__ = ["Classes", "LabelValue", "join_duplicates", "read_classes", "read_numbers", "subject_codes"]
+__all__ = ["Classes", "LabelValue", "is_number", "join_duplicates", "read_classes", "read_numbers", "subject_codes"]
 
 LabelValue = str | float | bool | None
 """One cell of a label column; None, NaN and blank text mean that the scan has no value."""
@@ -54,7 +54,7 @@ def read_classes(values: Sequence[LabelValue], *, name: str = "label") -> Classe
         raise QueryError(
             f"label '{name}': all {labelled} labelled scans have the value '{names[0]}'; expected at least two classes"
         )
-    if all(_is_number(text) for text in names):
+    if all(is_number(text) for text in names):
         if len(names) > MAX_NUMBER_CLASSES or (len(names) > MAX_SPARSE_NUMBERS and 2 * len(names) > labelled):
             raise QueryError(
                 f"label '{name}': {len(names)} distinct numbers in {labelled} scans look continuous; "
@@ -79,7 +79,7 @@ def read_numbers(values: Sequence[LabelValue], *, name: str = "label") -> NDArra
     """
     texts = [_text(value) for value in values]
     known = [text for text in texts if text is not None]
-    strangers = [text for text in known if not _is_number(text)]
+    strangers = [text for text in known if not is_number(text)]
     if not known:
         raise QueryError(f"label '{name}': none of {len(texts)} scans has a value; expected numbers")
     if strangers:
@@ -155,7 +155,8 @@ def _text(value: LabelValue) -> str | None:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a value reads as a finite number."""
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int, Real
 from numpy.typing import NDArray
 
-from raptor_search.classes import LabelValue, join_duplicates, subject_codes
+from raptor_search.classes import LabelValue, is_number, join_duplicates, subject_codes
 from raptor_search.errors import QueryError
 from raptor_search.gram import Gram
 from raptor_search.intervals import ROUGH_BELOW
@@ -128,10 +128,11 @@ def check_classes(
     owners = [len(np.unique(subjects[codes == code])) for code in range(len(names))]
     alone = [name for name, count in zip(names, owners, strict=True) if count < 2]
     if alone:
-        shown = ", ".join(f"'{name}'" for name in alone[:5])
+        shown = ", ".join(f"'{name}'" for name in alone[:5]) + (" and others" if len(alone) > 5 else "")
+        number = ", or evaluate it with --number" if all(map(is_number, names)) else ""
         raise QueryError(
-            f"label '{label}': {shown} has one subject only, which cannot be both learned from and tested; "
-            "label more scans, or leave these out with --where"
+            f"label '{label}': {shown} {'has' if len(alone) == 1 else 'have'} one subject only, which cannot be both "
+            f"learned from and tested; label more scans, or leave these out with --where{number}"
         )
 
 

@@ -94,6 +94,8 @@ def _method(one: MethodResult, classes: Sequence[str]) -> list[str]:
             ],
         )
     )
+    if not all(math.isfinite(c.covered) for c in one.coverage):
+        parts.append('<p class="quiet">A dash: too few subjects to calibrate sets of that coverage.</p>')
     if classes:
         parts.append("<h3>Class by class</h3>")
         rows = [

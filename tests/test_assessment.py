@@ -169,6 +169,7 @@ def test_a_number_is_told_with_intervals_that_hold_it():
         (["a"] * 12, None, "all 12 labelled scans have the value 'a'"),
         ([f"{n}.5" for n in range(30)], None, "look continuous"),
         (["a"] * 10 + ["b"] * 2, [f"s{n}" for n in range(10)] + ["x", "x"], "'b' has one subject only"),
+        ([1] * 9 + [2, 3], None, "'2', '3' have one subject only.* or evaluate it with --number"),
         (["a", "b"] * 2, None, "4 subjects are labelled; expected at least 5"),
     ],
 )

@@ -112,6 +112,8 @@ def test_a_number_is_evaluated_as_one(raptor: Raptor, home: Path) -> None:
         (("finding", "--compare", "no-name"), ("expected NAME=FILE.npz",)),
         (("finding", "--where", "manufacturer = 'Philips'"), ("no scan passes the filter",)),
         (("format",), ("format", "have the value 'nifti'")),
+        (("finding", "--split", "fold"), ("no column 'fold'",)),
+        (("finding", "--report", "no-folder/report.html"), ("there is no folder no-folder",)),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_clear_line(
@@ -180,6 +182,20 @@ def test_one_case_is_accepted_turned_down_and_taken_back(raptor: Raptor, home: P
     given = archive.ids[0]
     one_line(raptor("propagate", "finding", "--home", home, "--undo-case", given), "given labels stay as they are")
     one_line(raptor("propagate", "finding", "--home", home, "--accept-case", given), "nothing is proposed for case")
+
+
+def test_values_accepted_from_proposals_are_pointed_out_where_they_are_evaluated(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home)
+    count = raptor("propagate", "finding", "--home", home, "--accept", "0.8", "--json").json["decided"]["accepted"]
+    notes = raptor("evaluate", "finding", "--method", "knn", "--home", home, *QUICK, "--json").json["notes"]
+    assert any(note.startswith(f"{count} values of 'finding' were accepted from proposals") for note in notes)
+
+
+def test_where_every_scan_has_a_value_nothing_is_proposed_and_it_says_so(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home, labelled=60)
+    printed = raptor("propagate", "finding", "--home", home).out
+    assert "Every scan has a value: nothing to propose" in printed
+    assert "--accept" not in printed
 
 
 def test_diffusion_proposes_too_is_compared_and_exported_as_parquet(raptor: Raptor, home: Path, tmp_path: Path) -> None:
