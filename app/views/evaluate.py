@@ -147,7 +147,9 @@ def _show_kept(archive: Archive, stored: StoredSpec, wanted: Wanted | None) -> N
         st.warning("The archive has changed since: evaluate again for figures of today.", icon=":material/update:")
     if isinstance(found, QueryError):
         say(found)
-        st.caption("What `--where` is to the command line is the line “Only scans that pass” here.")
+        st.caption(
+            "The command's `--where` is the line “Only scans that pass” here, its `--number` the choice “a number”."
+        )
         return
     _findings(found)
 
