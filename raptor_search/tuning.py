@@ -10,6 +10,7 @@ it takes to have them all.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -87,10 +88,30 @@ class Tuning:
         return self.settings[0] if self.settings else None
 
     def at(self, share: float) -> Setting | None:
-        """The settings for a filter that lets this share through: those measured for at most as many."""
-        return next(
-            (s for s in self.settings if s.share <= NEARLY * share), self.settings[-1] if self.settings else None
-        )
+        """The settings for a filter that lets this share through: the widest of three that were measured.
+
+        Those for the next smaller and the next larger share, and those for all: a filter may go with likeness, as a
+        site or a sequence does, and let through all that is near a query though it lets through little else.
+        """
+        if not self.settings:
+            return None
+        last = len(self.settings) - 1
+        place = next((n for n, s in enumerate(self.settings) if s.share <= NEARLY * share), last)
+        return reduce(_wider, (self.settings[n] for n in (0, max(0, place - 1), place)))
+
+
+def _wider(one: Setting, other: Setting) -> Setting:
+    """Settings that find what either finds, for the share of the other."""
+    if not other.rerank:
+        return other
+    return Setting(
+        share=other.share,
+        nprobe=max(one.nprobe, other.nprobe),
+        rerank=max(one.rerank, other.rerank) if one.rerank else 0,
+        shortlist=max(one.shortlist, other.shortlist) if one.shortlist and other.shortlist else 0,
+        recall=min(one.recall, other.recall),
+        recall_low=min(one.recall_low, other.recall_low),
+    )
 
 
 def shares_for(volumes: int) -> tuple[float, ...]:

@@ -142,11 +142,30 @@ def test_the_shares_go_down_to_a_few_scans():
     assert shares_for(100_000) == (1.0, 0.3, 0.1, 0.03, 0.01, 0.002)
 
 
-def test_settings_are_those_measured_for_at_most_as_many():
+def test_the_share_of_settings_is_one_measured_for_at_most_as_many():
     tuning = Tuning(tuple(Setting(share, 1, 1, 0, 1.0, 1.0) for share in (1.0, 0.1, 0.01)))
     chosen = [tuning.at(share).share for share in (1.0, 0.99, 0.5, 0.1, 0.05, 0.001)]
     assert chosen == [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     assert Tuning().at(0.5) is None
+
+
+def test_settings_for_a_filter_are_as_wide_as_those_for_more_scans_and_for_all():
+    """A filter that goes with likeness lets all through that is near a query: it needs what no filter needs."""
+    tuning = Tuning(
+        (
+            Setting(1.0, 16, 50, 30, 0.995, 0.994),
+            Setting(0.3, 64, 30, 20, 0.993, 0.991),
+            Setting(0.1, 8, 20, 15, 0.997, 0.996),
+            Setting(0.03, 4, 100, 0, 0.999, 0.998),
+            Setting(0.01, 0, 0, 0, 1.0, 1.0),
+        )
+    )
+    assert tuning.at(1.0) == tuning.unfiltered
+    assert tuning.at(0.5) == Setting(0.3, 64, 50, 30, 0.993, 0.991)
+    assert tuning.at(0.1) == Setting(0.1, 64, 50, 30, 0.993, 0.991)
+    assert tuning.at(0.03) == Setting(0.03, 16, 100, 0, 0.995, 0.994)
+    assert tuning.at(0.01) == tuning.settings[-1]
+    assert Tuning((Setting(1.0, 0, 0, 0, 1.0, 1.0), Setting(0.1, 4, 20, 0, 1.0, 1.0))).at(0.1).rerank == 0
 
 
 @given(st.floats(0.9, 1), st.integers(100, 500), st.integers(0, 2**31))
