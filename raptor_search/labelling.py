@@ -113,7 +113,9 @@ def proposals(
     Raises:
         QueryError: fewer than two classes, values that look continuous, too few labelled scans for the method.
     """
-    turned_down = {record.volume_id for record in archive.catalog.labels(label) if record.origin == "rejected"}
+    decided = archive.catalog.labels(label)
+    turned_down = {record.volume_id for record in decided if record.origin == "rejected"}
+    accepted = sum(record.origin == "accepted" for record in decided)
     if method == "knn":
         ids, vectors, notes = _vectors(archive, spec)
         values = archive.catalog.column_values(label, ids)
@@ -140,6 +142,11 @@ def proposals(
             k=k,
             min_confidence=min_confidence,
             coverage=coverage,
+        )
+    if accepted:
+        notes = (
+            *notes,
+            f"{accepted} accepted values vote and calibrate as given ones do: confidence is too high",
         )
     return _named(found, ids, notes)
 

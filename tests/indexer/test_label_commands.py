@@ -187,6 +187,8 @@ def test_one_case_is_accepted_turned_down_and_taken_back(raptor: Raptor, home: P
 def test_values_accepted_from_proposals_are_pointed_out_where_they_are_evaluated(raptor: Raptor, home: Path) -> None:
     labelled_archive(home)
     count = raptor("propagate", "finding", "--home", home, "--accept", "0.8", "--json").json["decided"]["accepted"]
+    proposed = raptor("propagate", "finding", "--home", home, "--json").json
+    assert any(note.startswith(f"{count} accepted values vote") for note in proposed["notes"])
     notes = raptor("evaluate", "finding", "--method", "knn", "--home", home, *QUICK, "--json").json["notes"]
     assert any(note.startswith(f"{count} values of 'finding' were accepted from proposals") for note in notes)
 
