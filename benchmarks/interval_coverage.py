@@ -1,6 +1,6 @@
 """How often the 95% intervals of an evaluation hold the truth: a seeded simulation.
 
-    python benchmarks/coverage.py [--draws N] [--subjects N] [--json FILE]
+    python benchmarks/interval_coverage.py [--draws N] [--subjects N] [--json FILE]
 
 Subjects are drawn with 1 to 3 scans each, whose scores share a part that is the subject's own. The truth is the
 figure of 200,000 such subjects. With 300 subjects and 1,000 draws every figure is to lie within 95% +- 2%; the
