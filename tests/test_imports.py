@@ -1,6 +1,7 @@
 """The directions that imports may take, read from the source, and what an import really loads."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,3 +145,9 @@ def test_every_public_name_of_the_library_is_there():
         assert getattr(raptor_search, name)
     with pytest.raises(AttributeError, match="no attribute 'Archiv'"):
         _ = raptor_search.Archiv
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_no_benchmark_hides_a_package(script: Path) -> None:
+    # A script's folder is the first place that Python looks in: one named coverage.py hid what numba imports.
+    assert importlib.util.find_spec(script.stem) is None
