@@ -8,10 +8,12 @@ files are compressed like it to the byte), is written as DICOM uncompressed, RLE
 discovers the series and reads it, SimpleITK sorts it by GDCM's names and reads it. CPU seconds of one thread, the
 least of the repeats; wall times are left out, since they tell what else a machine does.
 
-Discovery: 10,000 DICOM files of one slice in 1,000 series, looked through to sources; a second time with the cache.
+Discovery: 10,000 DICOM files of one slice in 1,000 series, looked through to sources. A second run over an
+unchanged archive is not measured here.
 
 Child process: reading, hashing, choosing the window and drawing the preview of the largest files, here and in a
-process of a `ReadingPool`; CPU seconds of both processes, voxels summed in the parent.
+process of a `ReadingPool`; CPU seconds of both processes, voxels summed in the parent. The child's are counted in the
+kernel's steps (10 ms as a rule) and each side's least is taken apart, so that differences of a few steps say nothing.
 """
 
 import argparse
