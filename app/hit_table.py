@@ -5,11 +5,9 @@ import io
 from typing import Any
 
 from raptor_search.search import Hit, SearchResult
+from raptor_search.spreadsheet import plain_cell
 
 __all__ = ["hits_csv"]
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Text that a spreadsheet would take for a formula starts with one of these."""
 
 FIRST = ("query", "rank", "case", "score", "percentile", "exact", "same_bytes", "stands_for")
 LAST = ("index_version", "spec")
@@ -27,11 +25,11 @@ def hits_csv(query: str, result: SearchResult) -> bytes:
     fields = [*FIRST, "patient", *columns, *(f"label {name}" for name in labels), *LAST]
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writerow({field: _safe(field) for field in fields})
+    writer.writerow({field: plain_cell(field) for field in fields})
     for hit in result.hits:
         row = _row(hit) | {"query": query, "index_version": result.index_version, "spec": result.spec_fingerprint}
         row |= {name: hit.record.metadata[name] for name in columns}
-        writer.writerow({field: _safe(row.get(field)) for field in fields})
+        writer.writerow({field: plain_cell(row.get(field)) for field in fields})
     return text.getvalue().encode()
 
 
@@ -47,18 +45,3 @@ def _row(hit: Hit) -> dict[str, Any]:
         "patient": hit.metadata["patient"],
     }
     return row | {f"label {name}": value for name, value in hit.record.labels.items()}
-
-
-def _safe(cell: Any) -> Any:
-    """The cell; a text that a spreadsheet would run gets an apostrophe, a number in words does not."""
-    if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
-        return cell
-    return f"'{cell}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,6 +1,5 @@
 """What one process of the page shares: the open archive and the encoder's turn. Nothing of a user lives here."""
 
-import getpass
 import os
 import threading
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from raptor_search.archive import Archive
+from raptor_search.upkeep import account
 
 __all__ = ["author", "embedding_turn", "evaluation_turn", "has_catalog", "home", "identity", "open_archive"]
 
@@ -62,7 +62,4 @@ def evaluation_turn() -> threading.Lock:
 
 def author() -> str:
     """Who changes labels: the account that runs the page, as there is no login on the loopback address."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return f"uid {os.getuid()}"
+    return account()

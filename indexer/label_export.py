@@ -10,6 +10,7 @@ from typing import Any
 
 from raptor_search.archive import Archive
 from raptor_search.errors import UsageError
+from raptor_search.spreadsheet import plain_cell
 
 __all__ = ["FIELDS", "check_ending", "export_labels"]
 
@@ -56,7 +57,7 @@ def export_labels(archive: Archive, label: str, path: Path, *, spec: str | None 
         text = io.StringIO()
         writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows([{name: _safe(cell) for name, cell in row.items()} for row in rows])
+        writer.writerows([{name: plain_cell(cell) for name, cell in row.items()} for row in rows])
         part.write_bytes(text.getvalue().encode())
     else:
         _write_parquet(part, rows)
@@ -103,11 +104,6 @@ def _joined(values: Sequence[object] | None) -> str | None:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _safe(cell: object) -> object:
-    """A text that a spreadsheet would run as a formula, made plain."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:

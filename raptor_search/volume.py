@@ -54,13 +54,14 @@ class Volume:
         if np.issubdtype(self.voxels.dtype, np.floating) and not np.isfinite(self.voxels).all():
             bad = int(self.voxels.size - np.isfinite(self.voxels).sum())
             raise ReadError("not-finite", f"{bad} voxels are NaN or infinite; expected finite values")
-        least, most = float(self.voxels.min()), float(self.voxels.max())
-        if most / 2 - least / 2 > MAX_RANGE / 2:
+        least, most = self.voxels.min(), self.voxels.max()
+        if float(most) / 2 - float(least) / 2 > MAX_RANGE / 2:
             raise ReadError(
-                "not-finite", f"voxels from {least:.3g} to {most:.3g}; expected at most {MAX_RANGE:g} apart"
+                "not-finite",
+                f"voxels from {float(least):.3g} to {float(most):.3g}; expected at most {MAX_RANGE:g} apart",
             )
         if least == most:
-            raise ReadError("constant", f"all voxels equal {least:g}; expected an image")
+            raise ReadError("constant", f"all voxels equal {float(least):g}; expected an image")
 
     @property
     def spacing(self) -> tuple[float, float, float]:
