@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"errors", "specs"},
+    {"errors", "specs", "spreadsheet"},
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
     | {"encoder_cards", "staging"},
     {"embedding", "engine"},
