@@ -11,7 +11,8 @@ embedded as `raptor index` would.
 Each row is one encoder, K and centring: logistic regression as in the paper (penalty chosen on val) and kNN (k and
 temperature chosen within train), test part, 95% intervals over derived volumes: they take the sources as given, and
 say nothing about other sources. Beside them raw voxels (16^3) and a ViT-S/14 of random weights. K = 10 is the first
-ten of the hundred components.
+ten of the hundred components. Below it, what the default score and number of neighbours are chosen by: see
+`quality_defaults.py`.
 
 Derived scans support regression tests and the choice of defaults, never a claim of accuracy.
 """
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
+from quality_defaults import measured, print_choices
 
 from indexer.demo.derive import antialias, derive
 from indexer.demo.sources import SOURCES, DemoSource, load
@@ -62,7 +64,8 @@ SPLIT_OF = {
 }
 """By the people that a source shows; all others train."""
 
-METHODS = ("efficientnet-lite0", "vits14-packaged", "raw-16", "random-vits14")
+PACKAGED = ("efficientnet-lite0", "vits14-packaged")
+METHODS = (*PACKAGED, "raw-16", "random-vits14")
 COMPONENTS = (10, 100)
 RANDOM_SEED = 0
 SHOWN = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
@@ -115,6 +118,12 @@ def planted(voxels: Float32[np.ndarray, "n n n"], code: int, rng: np.random.Gene
             distance = np.sqrt(((grid - centre[:, None, None, None]) ** 2).sum(axis=0))
             out += BRIGHTER * np.clip(radius - distance, 0, 1).astype(np.float32)
     return np.clip(out * 255, 0, 255).round().astype(np.uint8)
+
+
+def people_of(each: int, split: str) -> list[str]:
+    """The people that each scan of a split shows, in the order of the file."""
+    names = [source.people for source in SOURCES if SPLIT_OF.get(source.people, "train") == split]
+    return [name for name in names for _ in range(each)]
 
 
 def members(path: Path) -> list[str]:
@@ -225,10 +234,16 @@ def main() -> None:
         print(f"{len(labels)} volumes derived from {len(SOURCES)} real ones; test part, 95% intervals\n", flush=True)
         heads = ("AUROC", "balanced accuracy", "kNN AUROC", "kNN bal. accuracy", "mAP", "P@1")
         print(f"{'encoder':20}{'K':>4} {'centred':8}", *(f"{head:>19}" for head in heads), " kNN chose")
+        codes = np.array([int(label) for label in labels])
+        learned = np.array([split != "test" for split in splits])
+        people = [*people_of(each, "train"), *people_of(each, "val")]
+        choices = {}
         for name, vectors, shape in sets_of(path, arguments.encoders, cache, arguments.slices):
             for line in rows_of(name, vectors, shape, labels, splits):
                 lines.append(line)
                 print_row(line)
+            choices[name] = measured(name, vectors[learned], codes[learned], people)
+        print_choices(choices, PACKAGED)
     if arguments.json:
         arguments.json.write_text(json.dumps(lines, indent=2) + "\n", encoding="utf-8")
 
