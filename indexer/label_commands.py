@@ -137,8 +137,8 @@ def propagate(
                 coverage=coverage,
                 spec=spec,
             )
-            labelling.store(archive, label, found, method=chosen, author=who)  # type: ignore[arg-type]
             compared = labelling.comparison(archive, label, k=k, spec=spec) if compare else None
+            labelling.store(archive, label, found, method=chosen, author=who)  # type: ignore[arg-type]
         decided = _decide(archive, label, found, accept, accept_case or [], reject_case or [], who)
         if out_file is not None:
             export_labels(archive, label, out_file, spec=spec)

@@ -90,7 +90,7 @@ def proposals(
     done = ", ".join(f"{count} {what}" for what, count in decided.items() if count)
     if done or found.items:
         _say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
-    for note in (*found.notes, *((notice,) if notice else ())):
+    for note in (*found.notes, *(compared.notes if compared else ()), *((notice,) if notice else ())):
         _warn(out, note)
 
 
@@ -105,6 +105,7 @@ def proposals_json(
             "diffusion": {one.name: one.value for one in compared.spreading},
             "differences": [gap.__dict__ for gap in compared.differences],
             "subjects": compared.subjects,
+            "notes": list(compared.notes),
         }
     return {
         "label": label,

@@ -18,6 +18,7 @@ from raptor_search.filters import parse_where
 from raptor_search.other_vectors import read_other_vectors
 from raptor_search.protocol import METHODS, Method
 from raptor_search.published import PUBLISHED, PublishedFigures, data_set_of
+from raptor_search.upkeep import account
 
 __all__ = ["COLUMNS", "Assessment", "assess"]
 
@@ -34,6 +35,9 @@ MAX_BYTES = 2 * 2**30
 
 MAX_SCANS = 20_000
 """All their products are held: 3.2 GB."""
+
+SHOWN_DIGITS = 12
+"""Of a fingerprint, in the audit log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +87,9 @@ def assess(
     with_curve: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    author: str | None = None,
 ) -> Assessment:
-    """Evaluate a label or column of an archive, by its given split where it has one.
+    """Evaluate a label or column of an archive, by its given split where it has one; the audit log keeps that it was.
 
     Args:
         archive: that holds the scans.
@@ -98,6 +103,7 @@ def assess(
         with_curve: whether the data-efficiency curve is drawn.
         resamples: bootstrap draws.
         seed: of folds and resamples.
+        author: who asks; None for the account that runs the program.
 
     Raises:
         QueryError: the label cannot be judged, no scan passes the filter, or there is no such column.
@@ -147,6 +153,9 @@ def assess(
         )
     accepted = [record.volume_id for record in catalog.labels(label) if record.origin == "accepted"]
     evaluation = _with_origins(evaluation, int(np.isin(ids, accepted).sum()))
+    manner = "filtered" if where else "unfiltered"
+    about = f"{label}, {evaluation.scans} scans of {evaluation.subjects} subjects, {manner}"
+    catalog.audit(author or account(), "evaluation", f"{about}, spec {stored.fingerprint[:SHOWN_DIGITS]}")
     data_set = data_set_of(sources)
     return Assessment(
         evaluation=evaluation,

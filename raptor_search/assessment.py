@@ -32,8 +32,12 @@ from raptor_search.figures import (
 from raptor_search.leaks import Leaks
 from raptor_search.protocol import METHODS, ClassRun, Lists, Method, NumberRun, run_classes, run_lists, run_numbers
 from raptor_search.retrieval import FIGURES, class_means
+from raptor_search.roc import roc_points
 
 __all__ = ["Coverage", "Evaluation", "MethodResult", "VectorResult", "evaluate_classes", "evaluate_numbers"]
+
+ROC_POINTS = 500
+"""Of a curve, at most: more cannot be seen in a drawing."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,13 @@ class Coverage:
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """What one method makes of one set of vectors; for a number the tables of classes are empty."""
+    """What one method makes of one set of vectors; for a number the tables and curves of classes are empty."""
 
     vectors: str
     method: Method
     figures: tuple[Measured, ...]
     class_auroc: tuple[float, ...]
+    roc: tuple[NDArray[np.float64], ...]
     confusion: NDArray[np.int64]
     reliability: tuple[tuple[int, float, float], ...]
     coverage: tuple[Coverage, ...]
@@ -276,12 +281,18 @@ def _class_result(
         method=method,
         figures=class_figures(run, **draws._asdict()),
         class_auroc=tuple(auroc(answers, np.ones((1, answers.n_subjects)))[0].tolist()),
+        roc=tuple(_thinned(roc_points(answers, code)) for code in range(answers.probabilities.shape[1])),
         confusion=confusion(answers),
         reliability=tuple(reliability(answers)),
         coverage=tuple(_coverage(level, some, run) for level, some in run.sets.items()),
         settings=run.settings,
         curve=curve,
     )
+
+
+def _thinned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    step = max(1, math.ceil((len(points) - 1) / (ROC_POINTS - 1)))
+    return np.concatenate([points[:-1:step], points[-1:]])
 
 
 def _coverage(level: float, sets: NDArray[np.bool_] | None, run: ClassRun) -> Coverage:
@@ -299,6 +310,7 @@ def _number_result(key: str, method: Method, run: NumberRun, draws: _Draws) -> M
         method=method,
         figures=number_figures(run, **draws._asdict()),
         class_auroc=(),
+        roc=(),
         confusion=np.zeros((0, 0), np.int64),
         reliability=(),
         coverage=tuple(

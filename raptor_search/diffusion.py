@@ -20,8 +20,17 @@ from raptor_search.conformal import ConformalSets, conformal_sets
 from raptor_search.errors import QueryError
 from raptor_search.figures import Difference, Measured, class_difference, class_figures
 from raptor_search.graph import KnnGraph
+from raptor_search.intervals import ROUGH_BELOW
 from raptor_search.knn import DEFAULT_NEIGHBOURS, DEFAULT_TEMPERATURE, predict
-from raptor_search.propagation import MIN_CONFIDENCE, MIN_SUBJECTS, Proposal, Proposals, Voter, set_reason
+from raptor_search.propagation import (
+    MIN_CONFIDENCE,
+    MIN_SUBJECTS,
+    ConfidenceKind,
+    Proposal,
+    Proposals,
+    Voter,
+    set_reason,
+)
 from raptor_search.protocol import ClassRun
 from raptor_search.splitting import FOLDS, fold_numbers
 
@@ -38,12 +47,16 @@ NOBODY = 1e-9
 
 @dataclass(frozen=True)
 class Comparison:
-    """Votes of neighbours and spreading on hidden labels: figures of both, and votes less spreading, paired."""
+    """Votes of neighbours and spreading on hidden labels: figures of both, and votes less spreading, paired.
+
+    `notes` are sentences that a reader must see.
+    """
 
     votes: tuple[Measured, ...]
     spreading: tuple[Measured, ...]
     differences: tuple[Difference, ...]
     subjects: int
+    notes: tuple[str, ...] = ()
 
 
 def spread(
@@ -82,18 +95,24 @@ def propose_by_spreading(
 ) -> Proposals:
     """As `propagation.propose`, by spreading; a scan's own subject is no neighbour of it.
 
-    Confidences and sets are calibrated on five folds of labelled subjects whose labels were hidden.
+    Confidences and sets are calibrated on five folds of labelled subjects whose labels were hidden, from
+    `propagation.MIN_SUBJECTS` labelled subjects on; below, confidences are the plain shares and named so.
 
     Raises:
-        QueryError: the label has fewer than two classes or looks continuous, or fewer than 30 subjects have it.
+        QueryError: the label has fewer than two classes or looks continuous.
     """
-    setup = _SetUp.of(graph, labels, groups, name, k)
+    setup = _SetUp.of(graph, labels, groups, name)
     classes, names = len(setup.names), setup.names
-    hidden = setup.held_out_spread()
-    calibration = calibrate(hidden[setup.known], setup.codes[setup.known], setup.people)
-    sets = _sets(calibration, hidden, setup, coverage)
     shares = spread(setup.graph, setup.codes, classes)
-    given = calibration(shares)
+    is_calibrated = setup.subjects >= MIN_SUBJECTS
+    sets = None
+    if is_calibrated:
+        hidden = setup.held_out_spread()
+        calibration = calibrate(hidden[setup.known], setup.codes[setup.known], setup.people)
+        sets = _sets(calibration, hidden, setup, coverage)
+        given = calibration(shares)
+    else:
+        given = shares
     inside = None if sets is None else sets.sets(given)
     asked = np.flatnonzero(setup.codes < 0) if candidates is None else np.unique(np.asarray(candidates, np.int64))
     items = []
@@ -116,13 +135,16 @@ def propose_by_spreading(
                 plausible=plausible,
             )
         )
-    notes = setup.notes
-    if coverage is not None and sets is None:
-        notes = (
-            *notes,
-            f"{len(np.unique(setup.people))} labelled subjects: too few for sets that cover {coverage:.0%}",
+    notes = list(setup.notes)
+    if not is_calibrated:
+        notes.append(
+            f"{setup.subjects} labelled subjects: confidence is the share of what spread; "
+            f"it is calibrated from {MIN_SUBJECTS} subjects on"
         )
-    return Proposals(tuple(items), names, "calibrated", len(setup.known), len(np.unique(setup.people)), notes)
+    if coverage is not None and sets is None:
+        notes.append(f"{setup.subjects} labelled subjects: too few for sets that cover {coverage:.0%}")
+    kind: ConfidenceKind = "calibrated" if is_calibrated else "vote share"
+    return Proposals(tuple(items), names, kind, len(setup.known), setup.subjects, tuple(notes))
 
 
 def compare(
@@ -137,15 +159,22 @@ def compare(
     """Hide the labels of a fifth of the subjects at a time, and tell them by votes and by spreading on one graph.
 
     Raises:
-        QueryError: as `propose_by_spreading`.
+        QueryError: as `propose_by_spreading`, or the label has fewer subjects than there are fifths.
     """
-    setup = _SetUp.of(graph, labels, groups, name, k)
+    setup = _SetUp.of(graph, labels, groups, name)
+    if setup.subjects < FOLDS:
+        raise QueryError(
+            f"label '{name}': {setup.subjects} labelled subjects; votes and diffusion are compared from {FOLDS} on: "
+            "label scans of more patients, or leave out --compare"
+        )
+    rough = f"{setup.subjects} labelled subjects: below {ROUGH_BELOW} the intervals of the comparison are rough"
     one, other = setup.run(setup.held_out_votes(k)), setup.run(setup.held_out_spread())
     return Comparison(
         votes=class_figures(one, resamples=resamples),
         spreading=class_figures(other, resamples=resamples),
         differences=class_difference(("votes", one), ("spreading", other), resamples=resamples),
         subjects=one.answers.n_subjects,
+        notes=(rough,) if setup.subjects < ROUGH_BELOW else (),
     )
 
 
@@ -168,20 +197,19 @@ class _SetUp:
         labels: Sequence[LabelValue],
         groups: Sequence[str | None] | None,
         name: str,
-        k: int,
     ) -> "_SetUp":
         read = read_classes(labels, name=name)
         subjects, notes = subject_codes(groups, len(graph))
         known = np.flatnonzero(read.codes >= 0)
         people = np.unique(subjects[known], return_inverse=True)[1].astype(np.int64)
-        if people.max() + 1 < MIN_SUBJECTS:
-            raise QueryError(
-                f"label '{name}': {people.max() + 1} subjects are labelled; spreading is calibrated and compared from "
-                f"{MIN_SUBJECTS} on: label more, or use the votes of neighbours"
-            )
         fold = fold_numbers(read.codes[known], people, FOLDS, 0)
         apart = graph.without(subjects, max(1, graph.indices.shape[1]))
         return cls(apart, read.names, read.codes, known, people, fold, notes)
+
+    @property
+    def subjects(self) -> int:
+        """How many have a label."""
+        return int(self.people.max()) + 1
 
     def hidden(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows of a fold, and the codes of all scans with theirs hidden."""

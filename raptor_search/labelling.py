@@ -111,7 +111,7 @@ def proposals(
         spec: fingerprint, or its start, of a spec that is not the default.
 
     Raises:
-        QueryError: fewer than two classes, values that look continuous, too few labelled scans for the method.
+        QueryError: fewer than two classes, values that look continuous, or fewer labelled scans than k.
     """
     decided = archive.catalog.labels(label)
     turned_down = {record.volume_id for record in decided if record.origin == "rejected"}
@@ -155,7 +155,7 @@ def comparison(archive: Archive, label: str, *, k: int = DEFAULT_NEIGHBOURS, spe
     """Votes and spreading on hidden labels of the archive's own scans.
 
     Raises:
-        QueryError: fewer than two classes, or fewer than 30 labelled subjects.
+        QueryError: fewer than two classes, or fewer than five labelled subjects.
     """
     _, graph = graph_of(archive.catalog, archive.spec(spec))
     values = archive.catalog.column_values(label, graph.ids)

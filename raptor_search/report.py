@@ -9,7 +9,7 @@ from raptor_search.assessment import MethodResult, VectorResult
 from raptor_search.figures import Difference, Measured
 from raptor_search.published import RETRIEVAL
 from raptor_search.retrieval import FIGURES
-from raptor_search.svg import curve, forest, reliability_diagram
+from raptor_search.svg import curve, forest, reliability_diagram, roc_plot
 
 __all__ = ["html_report", "number"]
 
@@ -79,6 +79,11 @@ def _method(one: MethodResult, classes: Sequence[str]) -> list[str]:
     drawings = []
     if one.reliability:
         drawings.append(f"<figure>{reliability_diagram(one.reliability)}</figure>")
+    if any(len(points) for points in one.roc):
+        # Of two classes either curve is the other one turned round.
+        shown = range(1, 2) if len(classes) == 2 else range(len(classes))
+        lines = [(classes[code], number(one.class_auroc[code]), map(tuple, one.roc[code].tolist())) for code in shown]
+        drawings.append(f"<figure>{roc_plot(lines)}</figure>")
     if one.curve:
         points = [(p.subjects, p.auroc, p.low, p.high) for p in one.curve]
         drawings.append(f"<figure>{curve(points)}</figure>")

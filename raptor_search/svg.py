@@ -1,13 +1,22 @@
 """Small drawings for a report that must open without a network: plain SVG, no scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["curve", "forest", "reliability_diagram"]
+__all__ = ["curve", "forest", "reliability_diagram", "roc_plot"]
 
 SIZE = 260
 MARGIN = 38
 INK, QUIET, ACCENT = "#1f2933", "#9aa5b1", "#2f6f9f"
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Told apart by colour-blind readers too (Okabe and Ito 2008); from the eighth line on they return dashed."""
+
+DASHES = ("none", "6 3", "2 3")
+
+LEGEND_LINES = 13
+LEGEND_WIDTH = 190
+LEGEND_LETTERS = 24
 
 
 def reliability_diagram(bins: Sequence[tuple[int, float, float]]) -> str:
@@ -19,8 +28,29 @@ def reliability_diagram(bins: Sequence[tuple[int, float, float]]) -> str:
         "</title></circle>"
         for count, confidence, right in bins
     ]
-    diagonal = f'<line x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}" stroke="{QUIET}" stroke-dasharray="4 4"/>'
-    return _framed([diagonal, *dots], "confidence", "share right", ("0", "0.5", "1"))
+    return _framed([_diagonal(), *dots], "confidence", "share right", ("0", "0.5", "1"))
+
+
+def roc_plot(curves: Sequence[tuple[str, str, Iterable[tuple[float, float]]]]) -> str:
+    """ROC curves: (name, what the legend adds, points from (0, 0) to (1, 1)); chance is the diagonal."""
+    parts = [_diagonal()]
+    for number, (name, more, points) in enumerate(curves):
+        colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+        stroke = f'stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dashes}"'
+        path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+        parts.append(
+            f'<polyline points="{path}" fill="none" {stroke}><title>{escape(f"{name} {more}")}</title></polyline>'
+        )
+        if number < LEGEND_LINES:
+            y = MARGIN + 8 + 15 * number
+            short = name if len(name) <= LEGEND_LETTERS else f"{name[: LEGEND_LETTERS - 1]}…"
+            parts.append(f'<line x1="{SIZE - 26}" y1="{y}" x2="{SIZE - 4}" y2="{y}" {stroke}/>')
+            parts.append(f'<text x="{SIZE + 2}" y="{y + 4}">{escape(f"{short} {more}")}</text>')
+    if len(curves) > LEGEND_LINES:
+        rest = f"and {len(curves) - LEGEND_LINES} more"
+        parts.append(f'<text x="{SIZE + 2}" y="{MARGIN + 12 + 15 * LEGEND_LINES}">{rest}</text>')
+    axes = ("false alarms", "share found", ("0", "0.5", "1"))
+    return _framed(parts, *axes, beside=LEGEND_WIDTH)
 
 
 def curve(points: Sequence[tuple[float, float, float, float]]) -> str:
@@ -61,7 +91,11 @@ def forest(lines: Sequence[tuple[str, float, float, float, float | None]]) -> st
     return _svg(left + width + 20, height * len(lines), parts)
 
 
-def _framed(parts: Sequence[str], across: str, up: str, ticks: Sequence[str]) -> str:
+def _diagonal() -> str:
+    return f'<line x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}" stroke="{QUIET}" stroke-dasharray="4 4"/>'
+
+
+def _framed(parts: Sequence[str], across: str, up: str, ticks: Sequence[str], *, beside: float = 0) -> str:
     inner = SIZE - 2 * MARGIN
     frame = [f'<rect x="{MARGIN}" y="{MARGIN}" width="{inner}" height="{inner}" fill="none" stroke="#cbd2d9"/>']
     for number, text in ((0, "0"), (0.5, "0.5"), (1, "1")):
@@ -70,7 +104,7 @@ def _framed(parts: Sequence[str], across: str, up: str, ticks: Sequence[str]) ->
         frame.append(f'<text x="{_x(number):.1f}" y="{SIZE - MARGIN + 14}" text-anchor="middle">{text}</text>')
     frame.append(f'<text x="{SIZE / 2}" y="{SIZE - 6}" text-anchor="middle">{escape(across)}</text>')
     frame.append(f'<text x="{MARGIN}" y="{MARGIN - 10}">{escape(up)}</text>')
-    return _svg(SIZE, SIZE, [*frame, *parts])
+    return _svg(SIZE + beside, SIZE, [*frame, *parts])
 
 
 def _x(share: float) -> float:

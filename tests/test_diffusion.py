@@ -100,8 +100,31 @@ def test_votes_and_spreading_are_compared_on_the_same_hidden_labels():
     assert gap.low <= gap.value <= gap.high
 
 
-def test_few_labelled_subjects_are_refused_in_one_sentence():
+def few(labels, groups, subjects):
+    return [label if int(group[1:]) < subjects else None for label, group in zip(labels, groups, strict=True)]
+
+
+def test_with_few_labelled_subjects_confidence_is_a_share_and_said_to_be_one():
     graph, labels, groups = draw()
-    few = [label if int(group[1:]) < 20 else None for label, group in zip(labels, groups, strict=True)]
-    with pytest.raises(QueryError, match="20 subjects are labelled; spreading is calibrated and compared from 30 on"):
-        propose_by_spreading(graph, few, groups, name="finding")
+    given = few(labels, groups, 20)
+    found = propose_by_spreading(graph, given, groups, coverage=0.9)
+    assert found.confidence_kind == "vote share"
+    assert any("20 labelled subjects: confidence is the share of what spread" in note for note in found.notes)
+    assert any("too few for sets that cover 90%" in note for note in found.notes)
+    assert np.mean([item.value == labels[item.index] for item in found.items]) > 0.8
+    codes = np.array([-1 if value is None else int(value[1]) for value in given])
+    shares = spread(graph.without(np.array([int(group[1:]) for group in groups]), graph.indices.shape[1]), codes, 3)
+    assert [item.confidence for item in found.items] == pytest.approx(shares.max(axis=1)[codes < 0].tolist())
+
+
+def test_few_labelled_subjects_are_compared_and_the_intervals_said_to_be_rough():
+    graph, labels, groups = draw()
+    found = compare(graph, few(labels, groups, 12), groups, resamples=50)
+    assert found.subjects == 12
+    assert found.notes == ("12 labelled subjects: below 100 the intervals of the comparison are rough",)
+
+
+def test_fewer_subjects_than_folds_are_not_compared():
+    graph, labels, groups = draw()
+    with pytest.raises(QueryError, match=r"4 labelled subjects; .* from 5 on: label scans of more patients, or leave"):
+        compare(graph, few(labels, groups, 4), groups, name="finding")

@@ -22,9 +22,10 @@ LAYERS = (
     | {"rerank", "serving", "sketching", "surveying", "truth"}
     | {"selecting", "erasure", "verifying", "backups", "upkeep", "reprojection"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"}
-    | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model"}
+    | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model", "roc"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
-    | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "placing", "other_vectors", "svg"},
+    | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
+    | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
     {"archive"},
     {"labelling", "assessing"},

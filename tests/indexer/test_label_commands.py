@@ -44,7 +44,7 @@ def one_line(outcome, *words: str) -> None:
 
 
 def test_a_label_is_evaluated_and_reported_in_one_file(raptor: Raptor, home: Path, tmp_path: Path) -> None:
-    labelled_archive(home)
+    archive = labelled_archive(home)
     page = tmp_path / "report.html"
     found = raptor("evaluate", "finding", "--home", home, "--report", page, "--json").json
     assert (found["scans"], found["subjects"], found["classes"]) == (90, 45, ["adenoma", "cyst", "none"])
@@ -60,6 +60,14 @@ def test_a_label_is_evaluated_and_reported_in_one_file(raptor: Raptor, home: Pat
     for words in ("Evaluation of", "finding", "Retrieval", "Same label or same scanner?", "mAP@5 by hits", "adenoma"):
         assert words in checker.text
     assert "http" not in page.read_text()
+    # Of each method a ROC curve a class, and the data-efficiency curve.
+    assert page.read_text().count("<polyline") == 2 * (3 + 1)
+    for method in found["methods"]:
+        for points, auroc in zip(method["roc"], method["class_auroc"], strict=True):
+            assert np.trapezoid(*np.transpose(points)[::-1]) == pytest.approx(auroc, abs=0.005)
+    with archive.open() as catalog:
+        (entry,) = (one for one in catalog.audits() if one.action == "evaluation")
+    assert entry.detail.startswith("finding, 90 scans of 45 subjects, unfiltered, spec ")
 
 
 def test_figures_are_printed_with_every_note(raptor: Raptor, home: Path) -> None:
