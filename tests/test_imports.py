@@ -16,7 +16,8 @@ LAYERS = (
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
     | {"encoder_cards", "staging"},
     {"embedding", "engine"},
-    {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "filters", "preview"},
+    {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "filters", "preview"}
+    | {"viewing", "slice_pictures", "viewer_link"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
     | {"rerank", "serving", "sketching", "surveying", "truth"}
@@ -27,8 +28,9 @@ LAYERS = (
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
     | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
+    {"comparing"},
     {"archive"},
-    {"labelling", "assessing"},
+    {"labelling", "assessing", "deciding"},
     {"report"},
 )
 """The modules of raptor_search, lowest first: each imports its own layer and those below. A new module finds its place

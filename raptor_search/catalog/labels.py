@@ -3,14 +3,15 @@
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import delete, select
+import numpy as np
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from raptor_search.catalog.database import MAX_ID, Queries
+from raptor_search.catalog.database import MAX_ID, Queries, blocks
 from raptor_search.catalog.filtering import REJECTED
-from raptor_search.catalog.records import LabelOrigin, LabelRecord
+from raptor_search.catalog.records import Ids, LabelOrigin, LabelRecord
 from raptor_search.catalog.tables import LabelRow, VolumeRow
 from raptor_search.errors import UsageError
 
@@ -73,6 +74,73 @@ class LabelQueries(Queries):
             if row is not None and row.origin == "given":
                 raise UsageError(f"volume {volume_id} has a given label {name!r}, which is never overwritten")
             _write(session, row, volume_id, name, value, origin=origin, confidence=confidence, author=author)
+
+    def origin_counts(self, name: str) -> dict[str, int]:
+        """How many volumes have a value of a label, or had one turned down, by its origin."""
+        query = select(LabelRow.origin, func.count()).where(LabelRow.name == name).group_by(LabelRow.origin)
+        with self._database.read() as session:
+            return dict(session.execute(query).all())
+
+    def decisions(self, name: str, *, limit: int, offset: int = 0) -> list[LabelRecord]:
+        """What people decided about a label, the latest first."""
+        query = select(LabelRow).where(LabelRow.name == name, LabelRow.origin != "given")
+        query = query.order_by(LabelRow.changed_at.desc(), LabelRow.id.desc()).limit(limit).offset(offset)
+        with self._database.read() as session:
+            return [_record(row) for row in session.scalars(query)]
+
+    def decided_ids(self, name: str, origins: Collection[LabelOrigin] = ("given", "accepted", "rejected")) -> Ids:
+        """The volumes for which a label has a row of one of the origins, sorted."""
+        query = select(LabelRow.volume_id).where(LabelRow.name == name, LabelRow.origin.in_(origins))
+        with self._database.read() as session:
+            return np.array(list(session.scalars(query.order_by(LabelRow.volume_id))), dtype=np.int64)
+
+    def set_labels(
+        self,
+        name: str,
+        decisions: Sequence[tuple[int, str, float | None]],
+        *,
+        origin: LabelOrigin,
+        author: str,
+    ) -> list[int]:
+        """Store decisions (volume, value, confidence) in one transaction where there is no value yet.
+
+        A volume that is gone, or has a given or an accepted value, is passed over.
+
+        Returns:
+            The volumes that were decided on.
+
+        Raises:
+            UsageError: the name is no name, or the origin is "given".
+        """
+        check_name(name)
+        if origin == "given":
+            raise UsageError("a decision has the origin 'accepted' or 'rejected'; given values come with files")
+        with self._database.write() as session:
+            rows: dict[int, LabelRow] = {}
+            there: set[int] = set()
+            for block in blocks([volume_id for volume_id, _, _ in decisions]):
+                there |= set(session.scalars(select(VolumeRow.id).where(VolumeRow.id.in_(block))))
+                known = select(LabelRow).where(LabelRow.name == name, LabelRow.volume_id.in_(block))
+                rows |= {row.volume_id: row for row in session.scalars(known)}
+            decided = []
+            for volume_id, value, confidence in decisions:
+                row = rows.get(volume_id)
+                if volume_id not in there or (row is not None and row.origin != REJECTED):
+                    continue
+                rows[volume_id] = _fill(session, row, volume_id, name, value, origin, confidence, author)
+                decided.append(volume_id)
+            return decided
+
+    def clear_labels(self, name: str, ids: Sequence[int] | Ids) -> int:
+        """Take back people's decisions on some volumes, in one transaction; returns how many. Given labels stay."""
+        with self._database.write() as session:
+            gone = 0
+            for block in blocks(ids):
+                of_people = LabelRow.volume_id.in_(block), LabelRow.name == name, LabelRow.origin != "given"
+                found = list(session.scalars(select(LabelRow.id).where(*of_people)))
+                session.execute(delete(LabelRow).where(LabelRow.id.in_(found)))
+                gone += len(found)
+            return gone
 
     def clear_label(self, volume_id: int, name: str) -> bool:
         """Take back a person's decision; False where there is none. Given labels stay."""
@@ -144,6 +212,20 @@ def _write(
     confidence: float | None,
     author: str | None,
 ) -> None:
+    _fill(session, row, volume_id, name, value, origin, confidence, author)
+    session.flush()
+
+
+def _fill(
+    session: Session,
+    row: LabelRow | None,
+    volume_id: int,
+    name: str,
+    value: str,
+    origin: LabelOrigin,
+    confidence: float | None,
+    author: str | None,
+) -> LabelRow:
     if row is None:
         row = LabelRow(volume_id=volume_id, name=name)
         session.add(row)
@@ -151,7 +233,7 @@ def _write(
     row.number = as_number(row.value)
     row.origin, row.confidence, row.author = origin, confidence, author
     row.changed_at = time.time()
-    session.flush()
+    return row
 
 
 def _record(row: LabelRow) -> LabelRecord:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, or_, select
@@ -110,6 +111,40 @@ class VolumeQueries(LabelQueries):
             with self._database.read() as session:
                 values |= dict(session.execute(query).all())
         return [values.get(int(i)) for i in ids]
+
+    def value_counts(self, name: str, spec_id: int) -> dict[Value, int]:
+        """How many volumes embedded under a spec have each value of a typed column or label, the commonest first.
+
+        The database counts: what grows with the archive stays there. Volumes without a value are not counted.
+
+        Raises:
+            QueryError: there is no such column.
+        """
+        columns = self.columns()
+        column = resolve_column(name, columns)
+        number = func.count()
+        if columns[column] == "label":
+            value: Any = LabelRow.value
+            query = select(value, number).join(EmbeddingRow, EmbeddingRow.volume_id == LabelRow.volume_id)
+            query = query.where(LabelRow.name == column, LabelRow.origin != REJECTED)
+        else:
+            value = getattr(VolumeRow, column)
+            query = select(value, number).join(EmbeddingRow, EmbeddingRow.volume_id == VolumeRow.id)
+            query = query.where(value.is_not(None))
+        query = (
+            query.where(EmbeddingRow.spec_id == spec_id)
+            .group_by(value)
+            .order_by(number.desc(), func.min(EmbeddingRow.volume_id))
+        )
+        with self._database.read() as session:
+            return dict(session.execute(query).all())
+
+    def count_patients(self, spec_id: int) -> int:
+        """How many patients the volumes embedded under a spec name."""
+        query = select(func.count(VolumeRow.patient_key.distinct()))
+        query = query.join(EmbeddingRow, EmbeddingRow.volume_id == VolumeRow.id).where(EmbeddingRow.spec_id == spec_id)
+        with self._database.read() as session:
+            return session.scalar(query) or 0
 
     def content_keys(self, ids: Sequence[int] | Ids) -> list[str | None]:
         """Keyed hashes of the volumes' bytes, in the order given: equal for duplicates; None for a volume not there."""

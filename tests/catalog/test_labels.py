@@ -1,5 +1,6 @@
 """Labels: who may overwrite whom."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -149,3 +150,50 @@ def test_other_text_does_not(text: str) -> None:
 @settings(deadline=None)
 def test_every_float_reads_as_itself(number: float) -> None:
     assert as_number(repr(number)) == number
+
+
+@pytest.fixture
+def four(catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf) -> list[int]:
+    """One with a given grade, one with an accepted one, one that was turned down, one without."""
+    ids = [catalog.commit_volume(new_volume(name, labels={"grade": "I"} if name == "a" else {})) for name in "abcd"]
+    catalog.set_label(ids[1], "grade", "II", origin="accepted", author="ann")
+    catalog.set_label(ids[2], "grade", "II", origin="rejected", author="ann")
+    return ids
+
+
+def test_many_decisions_at_once_pass_over_what_has_a_value(catalog: Catalog, four: list[int]) -> None:
+    wanted = [(volume_id, "III", 0.9) for volume_id in [*four, 999]]
+    assert catalog.set_labels("grade", wanted, origin="accepted", author="bob") == four[2:]
+    found = {record.volume_id: (record.value, record.origin, record.author) for record in catalog.labels("grade")}
+    assert found == {
+        four[0]: ("I", "given", None),
+        four[1]: ("II", "accepted", "ann"),
+        four[2]: ("III", "accepted", "bob"),
+        four[3]: ("III", "accepted", "bob"),
+    }
+    with pytest.raises(UsageError, match="given values come with files"):
+        catalog.set_labels("grade", wanted, origin="given", author="bob")
+
+
+def test_decisions_are_counted_listed_latest_first_and_taken_back_together(catalog: Catalog, four: list[int]) -> None:
+    catalog.set_labels("grade", [(four[3], "III", None)], origin="accepted", author="bob")
+    assert catalog.origin_counts("grade") == {"given": 1, "accepted": 2, "rejected": 1}
+    assert [record.volume_id for record in catalog.decisions("grade", limit=2)] == [four[3], four[2]]
+    assert [record.volume_id for record in catalog.decisions("grade", limit=2, offset=2)] == [four[1]]
+    assert catalog.decided_ids("grade").tolist() == four
+    assert catalog.decided_ids("grade", ["accepted"]).tolist() == [four[1], four[3]]
+    assert catalog.clear_labels("grade", four) == 3
+    assert catalog.origin_counts("grade") == {"given": 1}
+
+
+def test_the_database_counts_what_each_value_has(
+    catalog: Catalog, stored: StoredSpec, new_volume: NewVolumeOf, four: list[int]
+) -> None:
+    catalog.set_labels("grade", [(four[3], "II", None)], origin="accepted", author="bob")
+    assert list(catalog.value_counts("grade", stored.id).items()) == [("II", 2), ("I", 1)]
+    for column in ("modality", "age", "oriented", "format"):
+        values = [value for value in catalog.column_values(column, four) if value is not None]
+        assert catalog.value_counts(column, stored.id) == Counter(values)
+    assert catalog.value_counts("modality", stored.id + 1) == {}
+    known = {key for key in catalog.patient_keys(four) if key is not None}
+    assert catalog.count_patients(stored.id) == len(known)

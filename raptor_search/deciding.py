@@ -1,0 +1,83 @@
+"""Decisions on many scans at once: one audit row, one transaction, and never over a value that is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raptor_search.archive import Archive
+from raptor_search.catalog import Ids
+from raptor_search.errors import QueryError
+from raptor_search.labelling import LabelProposal
+
+__all__ = ["Outlook", "accept_many", "label_many", "outlook", "undo_many"]
+
+NAMED = 20
+"""Volumes that an audit row names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What labelling some scans would do.
+
+    Attributes:
+        open: scans that would get the value.
+        given: scans that keep a value from their files.
+        accepted: scans that keep a value that somebody accepted.
+    """
+
+    open: int
+    given: int
+    accepted: int
+
+
+def outlook(archive: Archive, label: str, ids: Sequence[int] | Ids) -> Outlook:
+    """How many of the scans have no value of a label yet."""
+    given = int(np.isin(ids, archive.catalog.decided_ids(label, ["given"])).sum())
+    accepted = int(np.isin(ids, archive.catalog.decided_ids(label, ["accepted"])).sum())
+    return Outlook(open=len(ids) - given - accepted, given=given, accepted=accepted)
+
+
+def label_many(archive: Archive, label: str, value: str, ids: Sequence[int] | Ids, *, author: str) -> list[int]:
+    """Give scans a value, kept as accepted by `author`; those that have one keep it.
+
+    Returns:
+        The volumes that got it.
+
+    Raises:
+        UsageError: the label's name is no name.
+        QueryError: the value is blank.
+    """
+    if not value.strip():
+        raise QueryError(f"label '{label}': a blank value; expected some text")
+    archive.catalog.audit(author, "labels given by hand", f"{_named(ids)}, {label}")
+    return archive.catalog.set_labels(
+        label, [(int(i), value.strip(), None) for i in ids], origin="accepted", author=author
+    )
+
+
+def accept_many(archive: Archive, label: str, chosen: Sequence[LabelProposal], *, author: str) -> list[int]:
+    """Store proposed values as accepted; scans that have a value by now keep it.
+
+    Returns:
+        The volumes that got theirs.
+
+    Raises:
+        QueryError: a proposal without a value.
+    """
+    decisions = [(one.volume_id, one.value, one.confidence) for one in chosen if one.value is not None]
+    if len(decisions) < len(chosen):
+        raise QueryError(f"label '{label}': some proposals have no value; expected values alone")
+    archive.catalog.audit(author, "labels accepted", f"{_named([one.volume_id for one in chosen])}, {label}")
+    return archive.catalog.set_labels(label, decisions, origin="accepted", author=author)
+
+
+def undo_many(archive: Archive, label: str, ids: Sequence[int], *, author: str) -> int:
+    """Take decisions back; returns how many there were. Given values stay."""
+    archive.catalog.audit(author, "label decisions undone", f"{_named(ids)}, {label}")
+    return archive.catalog.clear_labels(label, ids)
+
+
+def _named(ids: Sequence[int] | Ids) -> str:
+    first = ", ".join(str(int(i)) for i in ids[:NAMED])
+    return f"{len(ids)} volumes: {first}{', ...' if len(ids) > NAMED else ''}"
