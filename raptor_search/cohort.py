@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from raptor_search.errors import QueryError
 from raptor_search.graph import KnnGraph
@@ -26,7 +27,8 @@ AXES_FROM = 500
 """Scans, evenly spaced, whose principal axes lay out the start of the map."""
 
 ONE_MAP_AT_A_TIME = threading.Lock()
-"""Numba's default thread pool ends the process when two threads of it enter at once, as two users of the app would."""
+"""Numba's default thread pool ends the process when two threads of it enter at once, as two users of the app would; nor
+may two threads set how many BLAS has."""
 
 SPREAD = 10.0
 """Half the width of the start, as in umap-learn's own starts."""
@@ -146,13 +148,16 @@ def _principal_axes(vectors: Real[np.ndarray, "n d"], mean: Float[np.ndarray, " 
     shift = np.asarray(mean, dtype=np.float32)
     chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), AXES_FROM)).astype(np.int64)
     sample = _directions(vectors[chosen], shift)
-    _, mixing = np.linalg.eigh((sample @ sample.T).astype(np.float64))
-    axes = sample.T @ mixing[:, :-3:-1].astype(np.float32)
-    lengths = np.linalg.norm(axes, axis=0)
-    axes /= np.where(lengths > 0, lengths, 1)
-    axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
-    blocks = (vectors[begin : begin + AXES_FROM] for begin in range(0, len(vectors), AXES_FROM))
-    start = np.concatenate([_directions(block, shift) @ axes for block in blocks])
+    # With another number of threads BLAS sums in another order, and a start that differs in its last digit ends as
+    # another map.
+    with ONE_MAP_AT_A_TIME, threadpool_limits(1, user_api="blas"):
+        _, mixing = np.linalg.eigh((sample @ sample.T).astype(np.float64))
+        axes = sample.T @ mixing[:, :-3:-1].astype(np.float32)
+        lengths = np.linalg.norm(axes, axis=0)
+        axes /= np.where(lengths > 0, lengths, 1)
+        axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
+        blocks = (vectors[begin : begin + AXES_FROM] for begin in range(0, len(vectors), AXES_FROM))
+        start = np.concatenate([_directions(block, shift) @ axes for block in blocks])
     start *= SPREAD / max(float(np.abs(start).max()), 1e-6)
     return (start + np.random.default_rng(seed).normal(scale=JITTER, size=start.shape)).astype(np.float32)
 

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from raptor_search import cohort
 from raptor_search.cohort import cohort_map
@@ -72,6 +73,15 @@ def test_the_start_lies_along_the_principal_axes(monkeypatch, sample):
     span = np.linalg.lstsq(start, directions[:, :2], rcond=None)
     assert span[1].sum() < 0.01
     assert (cohort._principal_axes(vectors, np.zeros(10), seed=0) == start).all()
+
+
+def test_the_start_is_the_same_to_the_last_bit_however_many_threads_there_are():
+    vectors = np.random.default_rng(3).normal(size=(300, 1024)).astype(np.float32)
+    starts = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            starts.append(cohort._principal_axes(vectors, np.zeros(1024), seed=0))
+    assert (starts[0] == starts[1]).all()
 
 
 @pytest.mark.parametrize("scans", [1, 4])
