@@ -122,6 +122,11 @@ def propagate(
     chosen = _chosen([method], SPREAD_METHODS, "--method")[0]
     if coverage is not None and not 0 < coverage < 1:
         raise UsageError(f"--coverage {coverage}; expected between 0 and 1, such as 0.9")
+    if accept is not None and accept < min_confidence:
+        raise UsageError(
+            f"--accept {accept:g} is below --min-confidence {min_confidence:g}, and nothing below that is proposed; "
+            "lower --min-confidence too"
+        )
     if out_file is not None:
         check_ending(out_file)
     who = author or account()

@@ -190,10 +190,13 @@ def _trial(
 ) -> _Trial:
     subjects, joined = join_duplicates(np.unique(subjects, return_inverse=True)[1], vectors)
     n_subjects = int(subjects.max()) + 1
-    few = (
+    few = [
         f"{n_subjects} labelled subjects: confidence is the share of the votes; "
-        f"it is calibrated from {MIN_SUBJECTS} subjects on",
-    )
+        f"it is calibrated from {MIN_SUBJECTS} subjects on"
+    ]
+    no_sets = f"{n_subjects} labelled subjects: too few for sets that cover {coverage or 0:.0%}"
+    if coverage is not None:
+        few.append(no_sets)
     if n_subjects < 2:
         return _Trial("vote share", np.asarray, np.zeros(0), n_subjects, (*joined, *few))
     found = held_out_neighbours(vectors, subjects, k=k)
@@ -208,7 +211,7 @@ def _trial(
         sets = conformal_sets(votes, codes, subjects, coverage=coverage, ties=ties)
         if not sets.is_informative:
             sets = None
-            joined = (*joined, f"{n_subjects} labelled subjects: too few for sets that cover {coverage:.0%}")
+            joined = (*joined, no_sets)
     return _Trial("calibrated", confidence, nearest, n_subjects, joined, sets)
 
 

@@ -181,3 +181,5 @@ def test_too_few_subjects_for_a_coverage_are_said():
     found = propose(vectors, hide(labels, set(range(40))), groups, coverage=0.99)
     assert all(item.plausible is None for item in found.items)
     assert any("too few for sets that cover 99%" in note for note in found.notes)
+    few = propose(vectors, hide(labels, set(range(12, len(labels)))), groups, coverage=0.8)
+    assert any("labelled subjects: too few for sets that cover 80%" in note for note in few.notes)

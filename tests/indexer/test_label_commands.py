@@ -231,6 +231,7 @@ def test_diffusion_proposes_too_is_compared_and_exported_as_parquet(raptor: Rapt
     [
         (("finding", "--method", "guess"), "expected one of: knn, diffusion"),
         (("finding", "--coverage", "1.5"), "--coverage 1.5"),
+        (("finding", "--accept", "0.5"), "--accept 0.5 is below --min-confidence 0.6"),
         (("finding", "--out", "values.xls"), "ends in .csv or .parquet"),
         (("finding", "-k", "99"), "99 neighbours asked of 90 labelled scans"),
         (("size",), "look continuous"),
