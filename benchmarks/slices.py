@@ -1,7 +1,11 @@
 """How many slices a plane needs: fidelity, retrieval and small planted findings against the slices taken.
 
-    python benchmarks/slices.py [--encoder NAME] [--sessions N] [--sphere-sessions N] [--cache DIR] [--workers N]
-        [--quick] [--json FILE]
+    python benchmarks/slices.py [--encoder NAME] [--dtype fp32|bf16] [--sessions N] [--sphere-sessions N]
+        [--cache DIR] [--minutes M] [--workers N] [--quick] [--json FILE]
+
+With `--cache` and `--minutes` no volume is begun after M minutes, and the next run goes on from there. `bf16` is for a
+transformer on a CPU that multiplies in it natively; some of the real volumes are embedded in fp32 too, and what that
+changes is printed.
 
 Volumes: the demo's real volumes, and `--sessions` scans derived from each (`indexer/demo/derive.py`), fitted to a
 cube of 224 as the presets `full` and `default` do. Every slice is encoded once and its tokens are kept, so that each
@@ -24,246 +28,46 @@ other, and say nothing of findings in patients.
 """
 
 import argparse
-import itertools
 import json
 import multiprocessing
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
-from torch import Tensor
+from slice_vectors import (
+    COMPONENTS,
+    COUNTS,
+    DTYPES,
+    SEED,
+    SIDE,
+    SPHERES,
+    Case,
+    compute,
+    count_name,
+    read_vectors,
+    variants,
+)
 
-from indexer.demo.derive import antialias, derive
-from indexer.demo.sources import SOURCES, DemoSource, load
-from raptor_search.encoders import Encoder, load_encoder, spec_for
-from raptor_search.intensity import choose_rule, normalise
-from raptor_search.planes import PLANES, slice_indices
-from raptor_search.projection import gaussian_matrix, project
-from raptor_search.resampling import axis_weights
-from raptor_search.volume import Volume
+from indexer.demo.sources import SOURCES
+from raptor_search.specs import PRESETS
 
-SIDE = 224
-"""Voxels of the cube, and slices a plane in all."""
-
-COUNTS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 112, SIDE)
-SLABS = (16, 24, 32)
-SPREADS = (24, 32, SIDE)
-
-SPHERES = (4, 8, 16, 32)
-"""Diameters in voxels of the cube."""
-SPHERE_BRIGHT = 0.35
-"""Added to the window [0, 1] inside a sphere."""
-TISSUE = (0.15, 0.6)
-"""A sphere's centre lies where the window shows tissue that it stands out from."""
-
-COMPONENTS = 100
 NEAREST = 10
 RESAMPLES = 2_000
+CHECKED_EVERY = 4
+"""One of so many real volumes is embedded in fp32 too."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-SEED = 0
-BATCH = 4
 
-Tokens = Float32[np.ndarray, "slice token d"]
-Vector = Float32[np.ndarray, " length"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One volume: a real one (session 0) or one derived from it."""
-
-    source: DemoSource
-    session: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.source.name}-{self.session:02d}"
-
-    def volume(self) -> Volume:
-        real = load(self.source)
-        if self.session == 0:
-            return real
-        number = [s.name for s in SOURCES].index(self.source.name)
-        rng = np.random.default_rng([SEED, number, self.session])
-        return derive(antialias(real), rng, modality=self.source.modality)
-
-
-def variants() -> list[str]:
-    """The ways of averaging, by the name that the table has."""
-    return (
-        [_count_name(n) for n in COUNTS]
-        + [f"{n} slab means" for n in SLABS]
-        + [f"{_count_name(n)} + spread" for n in SPREADS]
-    )
-
-
-def _count_name(count: int) -> str:
-    return "all" if count == SIDE else str(count)
-
-
-def cube_of(volume: Volume) -> Float32[np.ndarray, "224 224 224"]:
-    """The volume in [0, 1], fitted to the cube as the presets `full` and `default` fit it, axes R, A, S."""
-    voxels = normalise(volume.voxels, choose_rule(volume.voxels))
-    extents = [n * mm for n, mm in zip(voxels.shape, volume.spacing, strict=True)]
-    for axis, extent in enumerate(extents):
-        weights = axis_weights(voxels.shape[axis], SIDE, covered=max(extents) / extent).astype(np.float32)
-        voxels = np.moveaxis(np.tensordot(weights, voxels, axes=([1], [axis])), 0, axis)
-    return np.clip(voxels, 0, 1)
-
-
-def images(cube: Float32[np.ndarray, "224 224 224"], plane: int) -> Float32[np.ndarray, "224 224 224"]:
-    """All slices of one plane as images, lying as the encoder sees them."""
-    cut = PLANES["ras"][plane]
-    across = cube.transpose(cut.slices, cut.rows, cut.cols)
-    return across[:, ::-1, ::-1] if cut.reverse else across
-
-
-def slab_bounds(count: int) -> list[tuple[int, int]]:
-    """First and last slice (exclusive) of `count` slabs, equal to within a slice."""
-    edges = [i * SIDE // count for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
-
-
-def slab_means(stack: Float32[np.ndarray, "224 224 224"], count: int) -> Float32[np.ndarray, "count 224 224"]:
-    return np.stack([stack[a:b].mean(axis=0) for a, b in slab_bounds(count)])
-
-
-class Sight:
-    """An encoder's tokens of stacks of images; equal images of one value are encoded once."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.skip = int(encoder.card.has_cls)
-        self.flat: dict[float, NDArray[np.float32]] = {}
-
-    def tokens(self, stack: Float32[np.ndarray, "n 224 224"]) -> Tokens:
-        low, high = stack.min(axis=(1, 2)), stack.max(axis=(1, 2))
-        out: list[NDArray[np.float32] | None] = [
-            self.flat.get(float(a)) if a == b else None for a, b in zip(low, high, strict=True)
-        ]
-        todo = [i for i, known in enumerate(out) if known is None]
-        for start in range(0, len(todo), BATCH):
-            chosen = todo[start : start + BATCH]
-            with torch.inference_mode():
-                batch: Tensor = self.encoder.encode(torch.from_numpy(np.ascontiguousarray(stack[chosen])))
-            for i, one in zip(chosen, batch[:, self.skip :].float().numpy(), strict=True):
-                out[i] = one
-                if low[i] == high[i]:
-                    self.flat[float(low[i])] = one
-        return np.stack([one for one in out if one is not None])
-
-
-@dataclass
-class Looks:
-    """The tokens of all slices of one plane, and of its slab means."""
-
-    slices: Tokens
-    slabs: dict[int, Tokens]
-
-    def touched(
-        self, sight: Sight, before: Float32[np.ndarray, "n h w"], after: Float32[np.ndarray, "n h w"]
-    ) -> "Looks":
-        """The same after a change of some slices: only those are encoded again."""
-        slabs = {}
-        for count, tokens in self.slabs.items():
-            slabs[count] = _renewed(sight, tokens, slab_means(before, count), slab_means(after, count))
-        return Looks(_renewed(sight, self.slices, before, after), slabs)
-
-    def averages(self) -> dict[str, Float32[np.ndarray, "parts token d"]]:
-        """Mean (and spread, where asked for) of each variant."""
-        result = {}
-        for count in COUNTS:
-            taken = self.slices[slice_indices(SIDE, count)]
-            mean = taken.mean(axis=0, dtype=np.float64)
-            result[_count_name(count)] = mean[None]
-            if count in SPREADS:
-                result[f"{_count_name(count)} + spread"] = np.stack([mean, taken.std(axis=0, dtype=np.float64)])
-        for count, tokens in self.slabs.items():
-            result[f"{count} slab means"] = tokens.mean(axis=0, dtype=np.float64)[None]
-        return {name: parts.astype(np.float32) for name, parts in result.items()}
-
-
-def _renewed(sight: Sight, tokens: Tokens, before: NDArray[np.float32], after: NDArray[np.float32]) -> Tokens:
-    changed = np.flatnonzero((before != after).any(axis=(1, 2)))
-    new = tokens.copy()
-    if len(changed):
-        new[changed] = sight.tokens(after[changed])
-    return new
-
-
-def planted(
-    cube: Float32[np.ndarray, "224 224 224"], diameter: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "224 224 224"]:
-    """The cube with one bright sphere, its edge a voxel wide, its centre in tissue away from the border."""
-    inside = (cube > TISSUE[0]) & (cube < TISSUE[1])
-    margin = max(SPHERES)
-    inside[:margin] = inside[-margin:] = inside[:, :margin] = inside[:, -margin:] = False
-    inside[:, :, :margin] = inside[:, :, -margin:] = False
-    places = np.argwhere(inside)
-    centre = places[rng.integers(len(places))]
-    reach = diameter // 2 + 1
-    box = tuple(slice(c - reach, c + reach + 1) for c in centre)
-    offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"))
-    depth = np.clip(diameter / 2 + 0.5 - np.sqrt((offsets**2).sum(axis=0)), 0, 1).astype(np.float32)
-    result = cube.copy()
-    result[box] = np.clip(result[box] + SPHERE_BRIGHT * depth, 0, 1)
-    return result
-
-
-def vectors_of(case: Case, encoder: Encoder, *, spheres: bool) -> dict[str, Vector]:
-    """Vectors by "variant" and, with spheres, by "variant/diameter"."""
-    sight = Sight(encoder)
-    matrix = gaussian_matrix(encoder.card.dim, spec_for(encoder, "full", components=COMPONENTS))
-    cube = cube_of(case.volume())
-    stacks = [images(cube, plane) for plane in range(3)]
-    slabs = SLABS if spheres or case.session == 0 else ()
-    looks = [Looks(sight.tokens(s), {n: sight.tokens(slab_means(s, n)) for n in slabs}) for s in stacks]
-    result = dict(_projected(looks, matrix))
-    if spheres:
-        number = [s.name for s in SOURCES].index(case.source.name)
-        for diameter in SPHERES:
-            changed = planted(cube, diameter, np.random.default_rng([SEED, 1, number, case.session, diameter]))
-            seen = [
-                look.touched(sight, s, images(changed, p))
-                for p, (look, s) in enumerate(zip(looks, stacks, strict=True))
-            ]
-            result |= {f"{name}/{diameter}": vector for name, vector in _projected(seen, matrix)}
-    return result
-
-
-def _projected(looks: Sequence[Looks], matrix: Float[np.ndarray, "d k"]) -> Iterator[tuple[str, Vector]]:
-    averages = [look.averages() for look in looks]
-    for name in averages[0]:
-        parts = np.stack([one[name] for one in averages], axis=1)  # part, plane, token, d
-        yield name, np.concatenate([project(part, matrix).ravel() for part in parts])
-
-
-def compute(case: Case, encoder_name: str, cache: Path, spheres: bool) -> None:
-    """The vectors of one case, into the cache unless they are there."""
-    file = cache / f"{case.name}.npz"
-    if file.exists():
-        return
-    torch.set_num_threads(1)
-    vectors = vectors_of(case, load_encoder(encoder_name), spheres=spheres)
-    part = file.with_suffix(".part")
-    with part.open("wb") as out:
-        np.savez(out, **{name.replace("/", "@"): vector for name, vector in vectors.items()})  # type: ignore[arg-type]
-    part.replace(file)
-
-
-def read_vectors(cases: Sequence[Case], cache: Path, name: str) -> Float32[np.ndarray, "n length"]:
-    rows = []
-    for case in cases:
-        with np.load(cache / f"{case.name}.npz") as held:
-            rows.append(held[name.replace("/", "@")])
-    return np.stack(rows)
+Job = tuple[Case, str, Path, bool, str]
+"""A volume, its encoder, the folder of its vectors, whether spheres are planted, and the dtype."""
 
 
 def centred_unit(vectors: Float32[np.ndarray, "n length"], mean: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -299,21 +103,21 @@ class Row:
     auroc: dict[int, tuple[float, float, float]]
 
 
-def retrieval(variant: str, derived: Sequence[Case], cache: Path) -> tuple[float, float, float]:
+def retrieval(variant: str, derived: Sequence[Case], folder: Path) -> tuple[float, float, float]:
     """Share of the ten nearest kept, how often the first is of the same source, and mean average precision of that."""
     sources = np.array([case.source.name for case in derived])
-    _, best = nearest(read_vectors(derived, cache, "all"))
-    _, order = nearest(read_vectors(derived, cache, variant))
+    _, best = nearest(read_vectors(derived, folder, "all"))
+    _, order = nearest(read_vectors(derived, folder, variant))
     overlap = np.mean([len(set(a[:NEAREST]) & set(b[:NEAREST])) / NEAREST for a, b in zip(best, order, strict=True)])
     first = (sources[order[:, 0]] == sources).mean()
     return float(overlap), float(first), average_precision(order, sources)
 
 
-def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: Path, with_spheres: int) -> Row:
+def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], folder: Path, with_spheres: int) -> Row:
     planted_in = [case for case in derived if case.session <= with_spheres]
-    found = retrieval(variant, derived, cache) if variant in map(_count_name, COUNTS) else (None, None, None)
+    found = retrieval(variant, derived, folder) if variant in map(count_name, COUNTS) else (None, None, None)
     cosine = None
-    true, held = read_vectors(real, cache, "all"), read_vectors(real, cache, variant)
+    true, held = read_vectors(real, folder, "all"), read_vectors(real, folder, variant)
     if held.shape == true.shape:
         mean = true.mean(axis=0, dtype=np.float64)
         cosine = (centred_unit(true, mean) * centred_unit(held, mean)).sum(axis=1)
@@ -326,12 +130,12 @@ def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], cache: P
         overlap=found[0],
         first_same_source=found[1],
         same_source_map=found[2],
-        auroc={d: detected(planted_in, cache, variant, d) for d in SPHERES if planted_in},
+        auroc={d: detected(planted_in, folder, variant, d) for d in SPHERES if planted_in},
     )
 
 
-def detected(cases: Sequence[Case], cache: Path, variant: str, diameter: int) -> tuple[float, float, float]:
-    clean, found = read_vectors(cases, cache, variant), read_vectors(cases, cache, f"{variant}/{diameter}")
+def detected(cases: Sequence[Case], folder: Path, variant: str, diameter: int) -> tuple[float, float, float]:
+    clean, found = read_vectors(cases, folder, variant), read_vectors(cases, folder, f"{variant}/{diameter}")
     return detection(clean, found, np.array([case.source.name for case in cases]))
 
 
@@ -396,39 +200,97 @@ def show(rows: Sequence[Row], encoder: str, real: int, derived: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", default="efficientnet-lite0")
-    parser.add_argument("--sessions", type=int, default=8, help="derived scans of each real volume")
-    parser.add_argument("--cache", type=Path, help="keeps the vectors of each volume")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--sphere-sessions", type=int, default=4, help="of these sessions spheres are planted in")
-    parser.add_argument("--quick", action="store_true", help="4 sources, 2 sessions, no spheres")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parsed()
     sources = SOURCES[::3] if args.quick else SOURCES
     sessions = 2 if args.quick else args.sessions
     with_spheres = 0 if args.quick else args.sphere_sessions
     real = [Case(source, 0) for source in sources]
     derived = [Case(source, session) for session in range(1, sessions + 1) for source in sources]
+    checked = real[::CHECKED_EVERY] if args.dtype != "fp32" else []
     with tempfile.TemporaryDirectory() as scratch:
-        cache = (args.cache or Path(scratch)) / args.encoder
-        cache.mkdir(parents=True, exist_ok=True)
-        jobs = [(case, args.encoder, cache, 0 < case.session <= with_spheres) for case in real + derived]
-        with multiprocessing.get_context("spawn").Pool(args.workers, maxtasksperchild=20) as pool:
-            for done, _ in enumerate(pool.imap_unordered(_compute, jobs), start=1):
-                print(f"\r{done} of {len(jobs)} volumes", end="", flush=True)
-        print()
-        rows = [row_of(name, real, derived, cache, with_spheres) for name in variants()]
-    show(rows, args.encoder, len(real), len(derived))
+        root = args.cache or Path(scratch)
+        folder, exact = root / f"{args.encoder}-{args.dtype}", root / f"{args.encoder}-fp32"
+        jobs = [(case, args.encoder, folder, 0 < case.session <= with_spheres, args.dtype) for case in real + derived]
+        jobs += [(case, args.encoder, exact, False, "fp32") for case in checked]
+        for place in {folder, exact}:
+            place.mkdir(parents=True, exist_ok=True)
+        if not all_computed(jobs, args.workers, args.minutes):
+            return
+        rows = [row_of(name, real, derived, folder, with_spheres) for name in variants()]
+        rounding = rounding_of(checked, real, folder, exact) if checked else None
+    show(rows, f"{args.encoder}, {args.dtype}", len(real), len(derived))
+    if rounding:
+        print(f"\n{args.dtype} beside fp32, {len(checked)} real volumes: {rounding}")
     if args.json:
-        chosen = [vars(row) | {"auroc": {str(d): a for d, a in row.auroc.items()}} for row in rows]
-        args.json.write_text(
-            json.dumps({"encoder": args.encoder, "real": len(real), "derived": len(derived), "rows": chosen}, indent=2)
-        )
+        args.json.write_text(json.dumps(figures(rows, args, len(real), len(derived), rounding), indent=2))
 
 
-def _compute(job: tuple[Case, str, Path, bool]) -> None:
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", default="efficientnet-lite0")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="fp32")
+    parser.add_argument("--sessions", type=int, default=8, help="derived scans of each real volume")
+    parser.add_argument("--cache", type=Path, help="keeps the vectors of each volume")
+    parser.add_argument("--minutes", type=float, help="after which no volume is begun; with --cache")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sphere-sessions", type=int, default=4, help="of these sessions spheres are planted in")
+    parser.add_argument("--quick", action="store_true", help="4 sources, 2 sessions, no spheres")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if args.dtype != "fp32" and args.encoder == "efficientnet-lite0":
+        parser.error(f"--dtype {args.dtype}: a CNN's slices are encoded in fp32")
+    return args
+
+
+def all_computed(jobs: Sequence[Job], workers: int, minutes: float | None) -> bool:
+    """Whether all vectors are there by the end."""
+    until = None if minutes is None else time.time() + 60 * minutes
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        done = 0
+        for is_there in pool.imap_unordered(_compute, [(job, until) for job in jobs]):
+            done += is_there
+            print(f"\r{done} of {len(jobs)} volumes", end="", flush=True)
+    print()
+    return done == len(jobs)
+
+
+def _compute(asked: tuple[Job, float | None]) -> bool:
+    job, until = asked
+    if until is not None and time.time() > until:
+        return False
     compute(*job)
+    return True
+
+
+def rounding_of(checked: Sequence[Case], real: Sequence[Case], folder: Path, exact: Path) -> str:
+    """What fewer digits change: of the vectors, and of their cosines to `all`."""
+    mean = read_vectors(real, folder, "all").mean(axis=0, dtype=np.float64)
+    names = [count_name(n) for n in COUNTS]
+    rounded, true = (
+        {name: centred_unit(read_vectors(checked, place, name), mean) for name in names} for place in (folder, exact)
+    )
+    same = min(float((rounded[name] * true[name]).sum(axis=1).min()) for name in names)
+    shift = max(
+        float(np.abs((a[name] * a["all"]).sum(axis=1) - (b[name] * b["all"]).sum(axis=1)).max())
+        for name in names
+        for a, b in [(rounded, true)]
+    )
+    return f"centred cosine of each vector at least {same:.5f}; the cosines to `all` differ by at most {shift:.5f}"
+
+
+def figures(rows: Sequence[Row], args: argparse.Namespace, real: int, derived: int, rounding: str | None) -> Any:
+    """For `--json`; what `embed.py --fidelity` takes is said of the preset `default`."""
+    default = next(row for row in rows if row.variant == count_name(PRESETS["default"].slices_per_plane))
+    return {
+        "encoder": args.encoder,
+        "dtype": args.dtype,
+        "real": real,
+        "derived": derived,
+        "default_min_centred_cosine": default.cosine_min,
+        "default_top10_overlap": default.overlap,
+        "rounding": rounding,
+        "rows": [vars(row) | {"auroc": {str(d): a for d, a in row.auroc.items()}} for row in rows],
+    }
 
 
 if __name__ == "__main__":
