@@ -1,23 +1,26 @@
 """The scan that similar ones are sought for: embedded once, kept in the session, asked again as filters change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
+import numpy as np
 import streamlit as st
+from jaxtyping import Float16
 
 from app.filters import Asked
 from app.session import author, identity
-from app.uploads import on_disk, title
+from app.uploads import on_disk
 from app.words import shown
 from raptor_search.archive import Archive, Question
 from raptor_search.catalog import StoredSpec
 from raptor_search.readers import Scan
+from raptor_search.readers.result import ReadResult
 from raptor_search.search import SearchResult
 
-__all__ = ["Query", "answer", "of_case", "of_files"]
+__all__ = ["Query", "answer", "of_case", "of_upload", "read_files"]
 
-Progress = Callable[[int, int], None]
+Vector = Float16[np.ndarray, " length"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,37 +61,24 @@ def of_case(archive: Archive, stored: StoredSpec, case: int) -> Query:
     )
 
 
-def of_files(
-    archive: Archive,
-    stored: StoredSpec,
-    files: Sequence[BinaryIO],
-    *,
-    on_read: Callable[[bytes], None],
-    progress: Progress,
-) -> Query:
-    """An uploaded scan as the query. Its bytes lie on disk only while they are read.
-
-    Args:
-        archive: whose spec and encoder are taken.
-        stored: the spec.
-        files: one scan in one file or several.
-        on_read: hears the picture as soon as there is one.
-        progress: hears how many slices are embedded.
+def read_files(archive: Archive, files: Sequence[BinaryIO]) -> ReadResult:
+    """An uploaded scan, read and not embedded yet. Its bytes lie on disk only while they are read.
 
     Raises:
-        UsageError: no scan, or several.
+        UsageError: no scan, or several, or more bytes than an upload may have.
         ReadError: a scan that cannot be read.
-        WeightsError: the encoder cannot be had.
-        SpecError: the spec has no rule for this kind of file.
     """
     with on_disk(files) as path:
-        _, read = archive.reading.read_file(path)
-    on_read(read.preview)
+        return archive.reading.read_file(path)[1]
+
+
+def of_upload(archive: Archive, stored: StoredSpec, name: str, read: ReadResult, vector: Vector) -> Query:
+    """An uploaded scan as the query, with its embedding as it would be stored."""
     return Query(
-        title=title(files),
+        title=name,
         facts=_facts(read.scan),
         picture=read.preview,
-        question=archive.ask_scan(read.scan, read.digest, spec=stored.fingerprint, progress=progress),
+        question=archive.ask_scan(read.scan, read.digest, spec=stored.fingerprint, vector=vector),
     )
 
 

@@ -1,4 +1,4 @@
-"""What one process of the page shares: the open archive and the encoder's turn. Nothing of a user lives here."""
+"""What one process of the page shares: the open archive and the turn to evaluate. Nothing of a user lives here."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ import streamlit as st
 from raptor_search.archive import Archive
 from raptor_search.upkeep import account
 
-__all__ = ["author", "embedding_turn", "evaluation_turn", "has_catalog", "home", "identity", "open_archive"]
+__all__ = ["author", "evaluation_turn", "has_catalog", "home", "identity", "open_archive"]
 
 DEFAULT_HOME = Path("raptor-archive")
 
@@ -46,12 +46,6 @@ def identity() -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_dev, facts.st_ino
-
-
-@st.cache_resource(show_spinner=False)
-def embedding_turn() -> threading.Lock:
-    """Held while a scan is embedded: one at a time, so that two users do not halve each other's speed."""
-    return threading.Lock()
 
 
 @st.cache_resource(show_spinner=False)

@@ -272,18 +272,33 @@ class Archive(Upkeep):
         )
 
     def ask_scan(
-        self, scan: "Scan", digest: bytes, *, spec: str | None = None, progress: "Progress | None" = None
+        self,
+        scan: "Scan",
+        digest: bytes,
+        *,
+        spec: str | None = None,
+        progress: "Progress | None" = None,
+        vector: Float[np.ndarray, " length"] | None = None,
     ) -> Question:
-        """As `ask`, of a scan that is read already; `digest` is `readers.content_digest` of its source.
+        """As `ask`, of a scan that is read already.
+
+        Args:
+            scan: as it was read.
+            digest: `readers.content_digest` of its source.
+            spec: as `search` takes it.
+            progress: likewise.
+            vector: its embedding under the spec as it would be stored, where another process made it.
 
         Raises:
             ReadError, SpecError, WeightsError: it cannot be embedded.
         """
         stored = self.spec(spec)
         patient = scan.identity.scoped_patient
-        return Question(
+        if vector is None:
             # As stored: a scan that is in the archive then scores exactly 1.
-            vector=self.embed(scan.volume, spec=stored.fingerprint, progress=progress).stored,
+            vector = self.embed(scan.volume, spec=stored.fingerprint, progress=progress).stored
+        return Question(
+            vector=vector,
             stored=stored,
             content_key=self.key.digest("content", digest),
             patient_key=self.key.digest("patient", patient) if patient else None,
@@ -375,6 +390,10 @@ class Archive(Upkeep):
             WeightsError: its weights cannot be had, or are not the ones that the spec was made with.
         """
         return self._encoders.get(stored)
+
+    def weights(self, stored: StoredSpec) -> Path | None:
+        """Where the weights of a spec's encoder lay when it was last indexed; None where the encoder finds its own."""
+        return self._encoders.remembered(stored)
 
     def use_encoder(self, stored: StoredSpec, encoder: "Encoder", *, weights: Path | None = None) -> None:
         """Take an encoder that is loaded already, and remember where its weights lie for later searches.

@@ -59,16 +59,7 @@ class EncoderCache:
         if token is not None:
             self._catalog.set_setting(_setting(other), token)
 
-    def _load(self, stored: StoredSpec) -> "Encoder":
-        from raptor_search.encoders import load_encoder
-
-        weights = self._remembered(stored)
-        spec = stored.spec
-        encoder = load_encoder(spec.encoder, layer=spec.layer, weights=weights, device=self._device)
-        _check_weights(stored, encoder)
-        return encoder
-
-    def _remembered(self, stored: StoredSpec) -> Path | None:
+    def remembered(self, stored: StoredSpec) -> Path | None:
         """Where the weights of a spec lay when it was last indexed, if they still do."""
         token = self._catalog.setting(_setting(stored))
         if token is None:
@@ -78,6 +69,15 @@ class EncoderCache:
         except KeyMismatchError:  # in clear, from a version that did not encrypt it: the next `put` replaces it
             return None
         return path if path.exists() else None
+
+    def _load(self, stored: StoredSpec) -> "Encoder":
+        from raptor_search.encoders import load_encoder
+
+        weights = self.remembered(stored)
+        spec = stored.spec
+        encoder = load_encoder(spec.encoder, layer=spec.layer, weights=weights, device=self._device)
+        _check_weights(stored, encoder)
+        return encoder
 
 
 def _name(stored: StoredSpec) -> tuple[str, str, str]:

@@ -15,14 +15,16 @@ from app.filters import Asked, ask
 from app.guidance import remarks, say, spec_or_guide
 from app.hit_table import hits_csv
 from app.matching import explain, is_aligned
-from app.querying import Query, answer, of_case, of_files
-from app.session import embedding_turn, open_archive
+from app.querying import Query, answer, of_case
+from app.session import open_archive
 from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
+from app.waiting import ROUND, embedded, give_up, is_on_its_way
 from app.words import count, literal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec, VolumeRecord
 from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
+from raptor_search.readers.result import ReadResult
 from raptor_search.search import Hit, SearchResult
 
 __all__ = ["show"]
@@ -122,51 +124,32 @@ def _choose(archive: Archive, stored: StoredSpec) -> None:
 
 
 def _upload(archive: Archive, stored: StoredSpec) -> None:
-    round_ = st.session_state.setdefault("upload round", 0)
+    round_ = st.session_state.setdefault(ROUND, 0)
     files = st.file_uploader(
         "NIfTI, NRRD, a zip of one DICOM series, or all files of one series",
         accept_multiple_files=True,
         key=f"upload {round_}",
+        on_change=give_up,
     )
     st.caption("The file is read, embedded and deleted; nothing of it enters the archive.")
-    if not files:
+    if not files and not is_on_its_way():
         if failed := st.session_state.get("upload error"):
             say(failed)
         return
     st.session_state.pop("upload error", None)
     try:
-        st.session_state["uploaded"] = _embed(archive, stored, cast("list[Any]", files))
+        st.session_state["uploaded"] = embedded(archive, stored, cast("list[Any]", files), look=_look_at_once)
     except ReadError as error:
         st.session_state["upload error"] = f"{title(files)}: {error.message}"
     except RaptorError as error:
         st.session_state["upload error"] = error.message
     # A new uploader: the browser's bytes are given back, and another scan may follow.
-    st.session_state["upload round"] = round_ + 1
+    st.session_state[ROUND] = round_ + 1
     st.rerun()
 
 
-def _embed(archive: Archive, stored: StoredSpec, files: list[Any]) -> Query:
-    place = st.empty()
-    bar = st.progress(0.0, "Reading the scan")
-
-    def on_read(png: bytes) -> None:
-        place.image(png, width="stretch", alt="The uploaded scan")
-        bar.progress(0.0, "Preparing the encoder")
-
-    turn = embedding_turn()
-    if not turn.acquire(blocking=False):
-        bar.progress(0.0, "Another scan is being embedded; yours is next")
-        turn.acquire()
-    try:
-        return of_files(
-            archive,
-            stored,
-            files,
-            on_read=on_read,
-            progress=lambda done, total: cast(None, bar.progress(done / total, f"Slice {done} of {total}")),
-        )
-    finally:
-        turn.release()
+def _look_at_once(name: str, read: ReadResult) -> None:
+    st.image(read.preview, width="stretch", alt="The uploaded scan", caption=literal(name))
 
 
 def _pick(archive: Archive, stored: StoredSpec) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.uploads import FOLDER, on_disk, title
+from raptor_search.errors import UsageError
 
 
 def sent(name: str, content: bytes = b"bytes") -> io.BytesIO:
@@ -52,3 +53,22 @@ def test_several_files_lie_in_one_folder_though_their_names_are_equal() -> None:
 def test_titles() -> None:
     assert title([sent("dir/a.nii")]) == "a.nii"
     assert title([sent("a"), sent("b")]) == "2 uploaded files"
+
+
+class Sparse(io.BytesIO):
+    """An upload of many bytes that are not there."""
+
+    name = "large.nii"
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return 3 * 2**29 if whence == 2 else super().seek(offset, whence)
+
+
+def test_too_many_bytes_together_are_refused_before_any_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.uploads._write", lambda path, file: pytest.fail("written"))
+    monkeypatch.setattr("streamlit.get_option", {"server.maxUploadSize": 2048}.__getitem__)
+    with (
+        pytest.raises(UsageError, match="3,072 MB are more than the 2,048 MB of one upload"),
+        on_disk([Sparse(), Sparse()]),
+    ):
+        pytest.fail("taken")
