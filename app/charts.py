@@ -1,7 +1,6 @@
-"""The figures of the page: the cohort map, bars, a confusion matrix, and where two scans match."""
+"""The figures of the page: bars, a confusion matrix, and where two scans match."""
 
 import base64
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -9,113 +8,25 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from app.palette import ACCENT, NUMBERS, SEQUENCE, SIGNED, Mark, marks
+from app.palette import ACCENT, SEQUENCE, SIGNED
 from app.words import literal_html
 from raptor_search.efficiency import CurvePoint
 from raptor_search.region import Region
 
 __all__ = [
     "Figure",
-    "Places",
     "bars",
     "calibration",
     "cells",
     "confusion",
     "efficiency",
     "match",
-    "numbers_map",
-    "values_map",
+    "spread",
 ]
 
 Figure: TypeAlias = go.Figure
 
-WEBGL_FROM = 2_000
-"""Points from which the map is drawn by WebGL; fewer are drawn as SVG, which every browser and remote desktop has."""
-
 _BARE = {"visible": False, "showgrid": False, "zeroline": False}
-
-
-class Places:
-    """Where each case lies on the map, and what the pointer says over it.
-
-    Attributes:
-        xy: map coordinates.
-        ids: volume ids.
-        hover: what is shown over each point, as HTML.
-    """
-
-    def __init__(self, xy: Float[np.ndarray, "n 2"], ids: Int[np.ndarray, " n"], hover: Sequence[str]) -> None:
-        self.xy, self.ids, self.hover = xy, ids, hover
-
-    def trace(self, rows: Sequence[int], **look: object) -> go.Scatter | go.Scattergl:
-        """The points of some rows."""
-        kind = go.Scattergl if len(self.ids) >= WEBGL_FROM else go.Scatter
-        return kind(
-            x=self.xy[rows, 0],
-            y=self.xy[rows, 1],
-            customdata=self.ids[rows],
-            hovertext=[self.hover[row] for row in rows],
-            hovertemplate="%{hovertext}<extra></extra>",
-            mode="markers",
-            unselected={"marker": {"opacity": 0.45}},
-            **look,
-        )
-
-
-def values_map(places: Places, values: Sequence[str | None], selected: int | None) -> Figure:
-    """The map coloured by category, a legend entry each; clicking an entry hides its points."""
-    looks = marks(values)
-    rows: dict[Mark, list[int]] = defaultdict(list)
-    for row, value in enumerate(values):
-        rows[looks[value]].append(row)
-    figure = go.Figure()
-    for look in dict.fromkeys(looks.values()):
-        if rows[look]:
-            marker = {"color": look.colour, "symbol": look.symbol, "size": _size(len(values)), "opacity": 0.85}
-            figure.add_trace(places.trace(rows[look], marker=marker, name=literal_html(look.name)))
-    return _as_map(figure, places, selected)
-
-
-def numbers_map(places: Places, values: Sequence[float | None], column: str, selected: int | None) -> Figure:
-    """The map coloured by a number, with a colour bar; cases without one are grey rings."""
-    known = [row for row, value in enumerate(values) if value is not None]
-    unknown = [row for row, value in enumerate(values) if value is None]
-    figure = go.Figure()
-    size = _size(len(values))
-    if unknown:
-        ring = {"color": "#9aa5ad", "symbol": "circle-open", "size": size}
-        figure.add_trace(places.trace(unknown, marker=ring, name="no value", showlegend=False))
-    marker = {
-        "color": [values[row] for row in known],
-        "colorscale": NUMBERS,
-        "size": size,
-        "opacity": 0.9,
-        "colorbar": {"title": {"text": literal_html(column)}, "thickness": 12, "outlinewidth": 0},
-    }
-    figure.add_trace(places.trace(known, marker=marker, name=literal_html(column), showlegend=False))
-    return _as_map(figure, places, selected)
-
-
-def _size(points: int) -> int:
-    return 11 if points < 500 else 7 if points < 10_000 else 4
-
-
-def _as_map(figure: Figure, places: Places, selected: int | None) -> Figure:
-    if selected is not None and selected in places.ids:
-        x, y = places.xy[places.ids == selected][0]
-        ring = {"color": "rgba(0,0,0,0)", "size": 22, "line": {"color": "#d55e00", "width": 3}}
-        figure.add_scatter(x=[x], y=[y], mode="markers", marker=ring, hoverinfo="skip", showlegend=False)
-    figure.update_xaxes(**_BARE)
-    figure.update_yaxes(**_BARE)
-    figure.update_layout(
-        height=620,
-        margin={"l": 0, "r": 0, "t": 8, "b": 0},
-        legend={"orientation": "h", "y": -0.02, "itemsizing": "constant"},
-        dragmode="pan",
-        clickmode="event+select",
-        hoverlabel={"align": "left"},
-    )
-    return figure
 
 
 def bars(counts: Mapping[str, int]) -> Figure:
@@ -137,6 +48,15 @@ def bars(counts: Mapping[str, int]) -> Figure:
     figure.update_xaxes(visible=False, rangemode="tozero")
     figure.update_yaxes(type="category", ticksuffix="  ", autorange="reversed")
     figure.update_layout(height=10 + 32 * len(names), margin={"l": 0, "r": 36, "t": 0, "b": 0}, bargap=0.35)
+    return figure
+
+
+def spread(values: Float[np.ndarray, " n"]) -> Figure:
+    """How often numbers are how large, in bins that the browser makes."""
+    figure = go.Figure(go.Histogram(x=values, marker={"color": ACCENT}, nbinsx=24))
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(title="scans")
+    figure.update_layout(height=220, margin={"l": 0, "r": 0, "t": 0, "b": 0}, bargap=0.05)
     return figure
 
 

@@ -3,7 +3,7 @@
 Kept for a minute and dropped when a label changes; the same for every user, as it says nothing about a query.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
@@ -51,20 +51,22 @@ def forget_facets() -> None:
 @st.cache_data(ttl=60, show_spinner=False, max_entries=8)
 def _facets(_archive: Archive, spec_id: int, identity: tuple[int, int] | None, high_water: int) -> Facets:
     catalog = _archive.catalog
-    ids = catalog.ids(spec_id)
-    columns = {name: _counted(catalog.column_values(name, ids)) for name in COLUMNS}
+    columns = {name: _counted(catalog.value_counts(name, spec_id)) for name in COLUMNS}
+    # One value more than is offered tells that there are too many.
     labels = {
-        name: _counted(catalog.column_values(name, ids)) for name, kind in catalog.columns().items() if kind == "label"
+        name: _counted(catalog.value_counts(name, spec_id, limit=MAX_VALUES + 1))
+        for name, kind in catalog.columns().items()
+        if kind == "label"
     }
-    ages = [float(age) for age in catalog.column_values("age", ids) if age is not None]
+    ages = [float(age) for age in catalog.value_counts("age", spec_id)]
     return Facets(
         columns={name: counts for name, counts in columns.items() if counts},
         labels={name: counts for name, counts in labels.items() if len(counts) <= MAX_VALUES},
         ages=(min(ages), max(ages)) if ages else None,
-        scans=len(ids),
-        patients=len({key for key in catalog.patient_keys(ids) if key is not None}),
+        scans=catalog.count(spec_id),
+        patients=catalog.count_patients(spec_id),
     )
 
 
-def _counted(values: list[Value | None]) -> dict[str, int]:
-    return dict(Counter(str(value) for value in values if value is not None).most_common())
+def _counted(values: Mapping[Value, int]) -> dict[str, int]:
+    return {str(value): count for value, count in values.items()}

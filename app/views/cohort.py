@@ -1,24 +1,44 @@
-"""Cohort: every scan as a point, similar ones close together; a click opens the case."""
+"""Cohort: every scan as a point, similar ones close together; what is drawn around is counted, listed and labelled."""
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import streamlit as st
+from jaxtyping import Bool, Int
 
 from app.case import neighbours, show_case
-from app.charts import Figure, Places, numbers_map, values_map
+from app.charts import Figure
+from app.cohort_data import CLUSTER, Column, changes, cohort_of, column_of, column_title
+from app.cohort_finds import clusters, outliers, place, placed_spot, quality
 from app.guidance import say, spec_or_guide
+from app.map_chart import Places, numbers_map, values_map
+from app.picked_scans import show_picked
+from app.picking import Picked, drawn_around, of_shown, picked_rows
 from app.session import open_archive
-from app.words import COLUMN_NAMES, column_name, count, literal_html, shown, when
+from app.webgl import draws_webgl
+from app.words import COLUMN_NAMES, count, literal_html, when
 from raptor_search.archive import Archive
-from raptor_search.catalog import StoredMap, StoredSpec, Value
+from raptor_search.catalog import Ids, StoredSpec
 from raptor_search.errors import RaptorError
+from raptor_search.map_points import thinned
+from raptor_search.mapping import Cohort
 
 __all__ = ["show"]
 
-HOVER_COLUMNS = ("modality", "body_part", "sex", "age")
 FIRST_COLOURS = ("modality", "body_part", "sex", "age")
+HOVER_COLUMNS = ("modality", "body_part")
+
+DRAWN_BY_WEBGL = 10_000
+"""Points that a lasso follows smoothly; see benchmarks/pages.py."""
+
+DRAWN_AS_SVG = 2_000
+"""Points that a browser without WebGL draws and pans."""
+
+OFFERED_VALUES = 40
+"""Values of a column that can be shown alone."""
+
+ASIDE = ("Case", "Clusters", "Outliers", "Place a scan")
 
 
 def show() -> None:
@@ -28,106 +48,211 @@ def show() -> None:
     stored = spec_or_guide(archive)
     if stored is None:
         return
-    drawn = archive.latest_map()
-    drawn = _offer_drawing(archive, stored, drawn)
-    if drawn is None:
+    cohort = _offer_drawing(archive, stored, cohort_of(archive, stored))
+    if cohort is None:
         return
     left, right = st.columns([3, 2], gap="large")
-    with left, st.container(border=True):
-        clicked = _map(archive, drawn)
+    with left:
+        column = _choose_colour(archive, stored, cohort)
+        shown = _choose_values(column)
+        _map(archive, stored, cohort, column, shown)
+        quality(cohort)
     with right:
-        if clicked is None:
-            st.info("Click a point to open its case.", icon=":material/ads_click:")
-        else:
-            show_case(archive, clicked)
-            neighbours(archive, clicked)
+        _aside(archive, stored, cohort)
+    picked = cast("Picked | None", st.session_state.get("cohort picked"))
+    if picked is not None:
+        _picked(archive, stored, cohort, column, picked_rows(picked, cohort, shown), picked.words)
 
 
-def _offer_drawing(archive: Archive, stored: StoredSpec, drawn: StoredMap | None) -> StoredMap | None:
+def _offer_drawing(archive: Archive, stored: StoredSpec, cohort: Cohort | None) -> Cohort | None:
     """The map to show, after offering to draw one where there is none or scans have come or gone since."""
-    if drawn is None:
+    if cohort is None:
         st.write("The map puts scans that are alike close together. It has not been drawn for this archive yet.")
-        return _draw(archive) if st.button("Draw the map", type="primary", icon=":material/scatter_plot:") else None
-    ids = archive.catalog.ids(stored.id)
-    new, gone = np.setdiff1d(ids, drawn.volume_ids), np.setdiff1d(drawn.volume_ids, ids)
+        wanted = st.button("Draw the map", type="primary", icon=":material/scatter_plot:")
+        return _draw(archive, stored) if wanted else None
+    new, gone = changes(archive, stored, cohort)
     if new.size or gone.size:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning(
-                f"The map is from {when(drawn.created_at)}: {count(len(new), 'scan')} came and "
+                f"The map is from {when(cohort.drawn.created_at)}: {count(len(new), 'scan')} came and "
                 f"{count(len(gone), 'scan')} went since.",
                 icon=":material/update:",
             )
             if st.button("Draw it again", icon=":material/refresh:"):
-                return _draw(archive) or drawn
-    return drawn
+                return _draw(archive, stored) or cohort
+    return cohort
 
 
-def _draw(archive: Archive) -> StoredMap | None:
+def _draw(archive: Archive, stored: StoredSpec) -> Cohort | None:
     try:
         with st.spinner("Drawing the map: this takes from seconds to a few minutes", show_time=True):
-            return archive.draw_map()
+            archive.draw_map()
     except RaptorError as error:
         say(error)
         return None
+    return cohort_of(archive, stored)
 
 
-def _map(archive: Archive, drawn: StoredMap) -> int | None:
-    """The map with its choice of colour; gives the case that was clicked last."""
-    columns = archive.catalog.columns()
-    labels = [name for name, kind in columns.items() if kind == "label"]
+def _names(archive: Archive, cohort: Cohort) -> list[str]:
+    """Columns that may colour the map, those that say most first."""
+    labels = [name for name, kind in archive.catalog.columns().items() if kind == "label"]
     rest = [name for name in COLUMN_NAMES if name not in FIRST_COLOURS]
-    column = st.selectbox(
+    return [*FIRST_COLOURS, *([CLUSTER] if cohort.detail is not None else []), *labels, *rest]
+
+
+def _choose_colour(archive: Archive, stored: StoredSpec, cohort: Cohort) -> Column:
+    name = st.selectbox(
         "Colour by",
-        [*FIRST_COLOURS, *labels, *rest],
-        format_func=column_name,
+        _names(archive, cohort),
+        format_func=column_title,
         key="colour",
         persist_state="session",
         width=320,
     )
-    clicked = st.session_state.get("cohort case")
-    values = archive.catalog.column_values(column, drawn.volume_ids)
-    places = Places(drawn.coordinates, drawn.volume_ids, _hover(archive, drawn, column, values))
-    figure = _coloured(places, column, columns[column] == "number", values, clicked)
-    state = st.plotly_chart(
-        figure,
+    return column_of(archive, stored, cohort, name)
+
+
+def _choose_values(column: Column) -> Bool[np.ndarray, " n"]:
+    """Which scans are shown: those with one of the chosen values; all where none is chosen."""
+    everything = np.ones(len(column.codes), bool)
+    if len(column.names) < 2:
+        return everything
+    chosen = st.multiselect(
+        f"Show only ({column_title(column.name)})",
+        column.names[:OFFERED_VALUES],
+        placeholder="all",
+        key=f"only {column.name}",
+    )
+    if not chosen:
+        return everything
+    return np.isin(column.codes, [column.names.index(name) for name in chosen])
+
+
+def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, shown: Bool[np.ndarray, " n"]) -> None:
+    webgl = draws_webgl()
+    limit = DRAWN_BY_WEBGL if webgl else DRAWN_AS_SVG
+    there = np.flatnonzero(shown)
+    rows = there[thinned(cohort.drawn.coordinates[there], column.codes[there], limit=limit)]
+    st.plotly_chart(
+        _figure(archive, stored, cohort, column, rows, webgl=bool(webgl)),
         key="map",
-        on_select="rerun",
-        selection_mode="points",
-        config={"scrollZoom": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
-        alt=f"Map of {count(len(drawn.volume_ids), 'scan')} coloured by {column_name(column)}",
+        on_select=_take,
+        selection_mode=("points", "box", "lasso"),
+        config={"scrollZoom": True, "displaylogo": False, "displayModeBar": True},
+        alt=f"Map of {count(len(there), 'scan')} coloured by {column_title(column.name)}. "
+        "Clusters and outliers are listed beside it, and can be selected there.",
     )
-    points = cast(Any, state).selection.points
-    if points:
-        case = points[0]["customdata"]
-        chosen = int(case[0] if isinstance(case, list) else case)
-        if chosen != clicked:
-            st.session_state["cohort case"] = chosen
-            st.rerun()
     st.caption(
-        f"{count(len(drawn.volume_ids), 'scan')}, drawn {when(drawn.created_at)}. Only nearness means something: "
-        "neither the axes nor the distance between far groups does."
+        f"{count(len(there), 'scan')}, drawn {when(cohort.drawn.created_at)}. Draw around points to select their "
+        "scans, click one to open its case. Only nearness means something: neither the axes nor the distance between "
+        "far groups does."
     )
-    return clicked
+    if len(rows) < len(there):
+        st.caption(
+            f":material/blur_on: {len(rows):,} of {len(there):,} points are drawn: crowded places are thinned, lone "
+            "points and rare values stay. What you draw around is looked up among all scans, drawn or not."
+        )
+    if webgl is False:
+        st.caption(":material/info: This browser draws no WebGL: the map is drawn the slower way, with fewer points.")
+    st.button("Select all that are shown", icon=":material/select_all:", on_click=_take_all, key="pick shown")
 
 
-def _coloured(
-    places: Places, column: str, numeric: bool, values: Sequence[Value | None], selected: int | None
+def _figure(
+    archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, rows: Int[np.ndarray, " m"], *, webgl: bool
 ) -> Figure:
-    if numeric:
-        numbers = [None if value is None else float(value) for value in values]
-        return numbers_map(places, numbers, column_name(column), selected)
-    return values_map(places, [None if value is None else shown(value) for value in values], selected)
+    coordinates = cohort.drawn.coordinates
+    (left, low), (right, high) = coordinates.min(axis=0).tolist(), coordinates.max(axis=0).tolist()
+    values = column.values(rows)
+    places = Places(
+        xy=coordinates[rows],
+        ids=cohort.drawn.volume_ids[rows],
+        hover=_hover(archive, stored, cohort, column, rows, values),
+        webgl=webgl,
+        frame=(left, right, low, high),
+        spot=placed_spot(cohort),
+    )
+    if column.numbers is not None:
+        return numbers_map(places, column.numbers[rows], column_title(column.name))
+    return values_map(places, values, column.names)
 
 
-def _hover(archive: Archive, drawn: StoredMap, column: str, values: Sequence[Value | None]) -> list[str]:
+def _hover(
+    archive: Archive,
+    stored: StoredSpec,
+    cohort: Cohort,
+    column: Column,
+    rows: Int[np.ndarray, " m"],
+    values: Sequence[str | None],
+) -> list[str]:
     """What the pointer says: case, the usual facts, and the column that colours the map."""
-    facts = [archive.catalog.column_values(name, drawn.volume_ids) for name in HOVER_COLUMNS[:2]]
+    facts = [column_of(archive, stored, cohort, name).values(rows) for name in HOVER_COLUMNS]
+    title = literal_html(column_title(column.name))
     lines = []
-    for case, *known, value in zip(drawn.volume_ids.tolist(), *facts, values, strict=True):
-        kind = " ".join(str(fact) for fact in known if fact is not None)
-        coloured = f"{literal_html(column_name(column))}: {literal_html(shown(value))}"
-        lines.append(f"<b>Case {case}</b><br>{literal_html(kind)}<br>{coloured}")
+    for case, *known, value in zip(cohort.drawn.volume_ids[rows].tolist(), *facts, values, strict=True):
+        kind = literal_html(" ".join(fact for fact in known if fact is not None))
+        lines.append(f"<b>Case {case}</b><br>{kind}<br>{title}: {literal_html(value or 'unknown')}")
     return lines
+
+
+def _take() -> None:
+    """Something was drawn around or clicked on the map. An emptied selection takes the pick away."""
+    selection = cast(Any, st.session_state["map"]).selection
+    drawn = drawn_around(selection)
+    if drawn is None and selection["points"]:
+        case = selection["points"][0].get("customdata")
+        if case is not None:
+            st.session_state["cohort case"] = int(case[0] if isinstance(case, list) else case)
+            st.session_state["cohort aside"] = ASIDE[0]
+            return
+    _take_pick(drawn)
+
+
+def _take_all() -> None:
+    _take_pick(of_shown())
+
+
+def _take_pick(picked: Picked | None) -> None:
+    st.session_state.pop("picked done", None)
+    if picked is None:
+        st.session_state.pop("cohort picked", None)
+    else:
+        st.session_state["cohort picked"] = picked
+
+
+def _aside(archive: Archive, stored: StoredSpec, cohort: Cohort) -> None:
+    """What stands beside the map: one of four."""
+    st.session_state.setdefault("cohort aside", ASIDE[0] if "cohort case" in st.session_state else ASIDE[1])
+    chosen = st.segmented_control(
+        "Beside the map", ASIDE, key="cohort aside", required=True, label_visibility="collapsed"
+    )
+    if chosen == ASIDE[1]:
+        clusters(archive, cohort)
+    elif chosen == ASIDE[2]:
+        outliers(archive, cohort)
+    elif chosen == ASIDE[3]:
+        place(archive, stored, cohort)
+    elif (case := st.session_state.get("cohort case")) is None:
+        st.info("Click a point to open its case.", icon=":material/ads_click:")
+    else:
+        show_case(archive, case)
+        neighbours(archive, case)
+
+
+def _picked(
+    archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, rows: Int[np.ndarray, " m"], words: str
+) -> None:
+    def counted() -> tuple[Column, Ids]:
+        names = _names(archive, cohort)
+        name = st.selectbox(
+            "Count by",
+            names,
+            index=names.index(column.name),
+            format_func=column_title,
+            key=f"count by, coloured by {column.name}",
+        )
+        return column_of(archive, stored, cohort, name), rows
+
+    show_picked(archive, stored, words, cohort.drawn.volume_ids[rows], counted)
 
 
 if __name__ == "__main__":

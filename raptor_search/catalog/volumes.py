@@ -112,10 +112,15 @@ class VolumeQueries(LabelQueries):
                 values |= dict(session.execute(query).all())
         return [values.get(int(i)) for i in ids]
 
-    def value_counts(self, name: str, spec_id: int) -> dict[Value, int]:
+    def value_counts(self, name: str, spec_id: int, *, limit: int | None = None) -> dict[Value, int]:
         """How many volumes embedded under a spec have each value of a typed column or label, the commonest first.
 
         The database counts: what grows with the archive stays there. Volumes without a value are not counted.
+
+        Args:
+            name: of the column or label.
+            spec_id: the spec.
+            limit: values at most; None means all.
 
         Raises:
             QueryError: there is no such column.
@@ -135,6 +140,7 @@ class VolumeQueries(LabelQueries):
             query.where(EmbeddingRow.spec_id == spec_id)
             .group_by(value)
             .order_by(number.desc(), func.min(EmbeddingRow.volume_id))
+            .limit(limit)
         )
         with self._database.read() as session:
             return dict(session.execute(query).all())

@@ -1,73 +1,19 @@
 import numpy as np
-import pytest
 
 from app.charts import (
-    WEBGL_FROM,
-    Places,
     bars,
     calibration,
     cells,
     confusion,
     efficiency,
     match,
-    numbers_map,
-    values_map,
+    spread,
 )
-from app.palette import MISSING, OTHER, marks
 from raptor_search.efficiency import CurvePoint
 from raptor_search.region import Region
 
 
-def places(n: int) -> Places:
-    rng = np.random.default_rng(0)
-    return Places(rng.normal(size=(n, 2)), np.arange(100, 100 + n), [f"case {i}" for i in range(n)])
-
-
-def test_every_category_up_to_28_has_its_own_mark_and_the_rest_share_one() -> None:
-    looks = marks([f"v{i}" for i in range(30)] + [None])
-    own = [(looks[f"v{i}"].colour, looks[f"v{i}"].symbol) for i in range(28)]
-    assert len(set(own)) == 28
-    assert looks["v28"] is looks["v29"] is OTHER
-    assert looks[None] is MISSING
-
-
-def test_the_commonest_value_comes_first() -> None:
-    assert list(marks(["b", "a", "a"])) == ["a", "b", None]
-
-
-def test_a_map_holds_every_case_once_in_its_categorys_trace() -> None:
-    values = ["CT", "MR", None, "MR"]
-    spots = places(4)
-    figure = values_map(spots, values, selected=None)
-    drawn = {trace.name: trace.customdata.tolist() for trace in figure.data}
-    assert drawn == {"MR": [101, 103], "CT": [100], "no value": [102]}
-    for trace in figure.data:
-        rows = np.array(trace.customdata) - 100
-        np.testing.assert_array_equal(np.column_stack([trace.x, trace.y]), spots.xy[rows])
-
-
-def test_the_selected_case_is_ringed() -> None:
-    spots = places(3)
-    ring = values_map(spots, ["a", "a", "a"], selected=101).data[-1]
-    assert (ring.x[0], ring.y[0]) == tuple(spots.xy[1])
-    assert len(values_map(spots, ["a", "a", "a"], selected=999).data) == 1
-
-
-@pytest.mark.parametrize(("n", "kind"), [(WEBGL_FROM - 1, "scatter"), (WEBGL_FROM, "scattergl")])
-def test_large_maps_are_drawn_by_webgl(n: int, kind: str) -> None:
-    assert {trace.type for trace in values_map(places(n), ["a"] * n, selected=None).data} == {kind}
-
-
-def test_numbers_are_a_colour_scale_and_missing_ones_are_apart() -> None:
-    figure = numbers_map(places(3), [4.0, None, 6.0], "Age", selected=None)
-    missing, known = figure.data
-    assert missing.customdata.tolist() == [101]
-    assert (known.customdata.tolist(), list(known.marker.color)) == ([100, 102], [4.0, 6.0])
-
-
 def test_names_are_never_read_as_html() -> None:
-    figure = values_map(places(1), ["<a href='x'>y</a>"], selected=None)
-    assert "<a" not in figure.data[0].name
     assert all("<b" not in name for name in bars({"<b>x": 1}).data[0].y)
     assert all("<b" not in name for name in confusion(["<b>x"], np.array([[1]])).data[0].x)
 
@@ -123,3 +69,7 @@ def test_the_curves_bars_reach_from_the_least_to_the_greatest_draw() -> None:
     line = efficiency([CurvePoint(10, 0.6, 0.5, 0.8), CurvePoint(20, 0.9, 0.7, 1.0)]).data[0]
     np.testing.assert_allclose(line.y - line.error_y.arrayminus, [0.5, 0.7])
     np.testing.assert_allclose(line.y + line.error_y.array, [0.8, 1.0])
+
+
+def test_a_spread_holds_every_number() -> None:
+    assert spread(np.array([1.0, 2.0, 2.0])).data[0].x.tolist() == [1.0, 2.0, 2.0]
