@@ -35,8 +35,8 @@ def _body(archive: Archive, case: int) -> None:
     with st.expander("All that is known"):
         known = {column_name(name): shown(value) for name, value in record.metadata.items() if value is not None}
         st.table({"": list(known), " ": list(known.values())}, hide_index=True)
-        if st.toggle("Show where it came from", key=f"source of {case}"):
-            st.text(archive.catalog.locator(case))
+        if archive.principal.may("identify") and st.toggle("Show where it came from", key=f"source of {case}"):
+            st.text(archive.locator(case))
     search_from(case, key=f"search from case {case}")
 
 

@@ -91,6 +91,7 @@ def by_hand(archive: Archive, stored: StoredSpec, label: str) -> None:
             elif case in given:
                 st.error(f"Case {case} has its value from the files, which is never overwritten.")
             else:
+                archive.require("label")
                 archive.catalog.audit(author(), "label given by hand", f"volume {case}, {label}")
                 archive.catalog.set_label(int(case), label, value, origin="accepted", author=author())
                 _changed(f"Case {case}: value given")

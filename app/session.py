@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.login import principal
 from raptor_search.archive import Archive
-from raptor_search.upkeep import account
 
 __all__ = ["author", "evaluation_turn", "has_catalog", "home", "identity", "open_archive"]
 
@@ -25,13 +25,16 @@ def has_catalog() -> bool:
 
 
 def open_archive() -> Archive:
-    """The archive that this page serves, opened once and again where it was replaced on disk.
+    """The archive that this page serves, in the hands of whoever uses it; opened once for all of them.
+
+    It is opened again where it was replaced on disk.
 
     Raises:
         CatalogError: there is none, or it is of another revision.
         KeyMismatchError: the key at hand is not its key.
+        AccessError: whoever asks may not see it.
     """
-    return _open(str(home()), identity())
+    return _open(str(home()), identity()).acting_as(principal())
 
 
 @st.cache_resource(show_spinner=False, max_entries=1, on_release=lambda archive: archive.close())
@@ -55,5 +58,5 @@ def evaluation_turn() -> threading.Lock:
 
 
 def author() -> str:
-    """Who changes labels: the account that runs the page, as there is no login on the loopback address."""
-    return account()
+    """What the audit log calls whoever uses the page."""
+    return principal().name

@@ -297,12 +297,18 @@ label_commands.register(app)
 
 @app.command(name="app")
 def app_(
-    home: Home = DEFAULT_HOME, port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8501
+    home: Home = DEFAULT_HOME,
+    port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8501,
+    address: Annotated[str, typer.Option(help="Address to listen on; another one only with --auth.")] = "127.0.0.1",
+    auth: Annotated[
+        Path | None,
+        typer.Option(envvar="RAPTOR_AUTH_FILE", help="TOML file with the OpenID Connect provider: users log in."),
+    ] = None,
 ) -> None:
-    """Serve the page on 127.0.0.1."""
+    """Serve the page, on 127.0.0.1 unless users log in."""
     from indexer.serve import serve
 
-    serve(home, port=port)
+    serve(home, port=port, address=address, auth=auth)
 
 
 @app.command()

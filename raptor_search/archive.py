@@ -5,6 +5,7 @@ with Archive.open("raptor-archive") as archive:
         print(hit.score, hit.source)
 """
 
+import copy
 import dataclasses
 import threading
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from jaxtyping import Float
 
+from raptor_search.access import Principal, local_principal
 from raptor_search.backups import restore
 from raptor_search.catalog import Catalog, IndexVersion, StoredMap, StoredSpec
 from raptor_search.catalog import upgrade as upgrade_catalog
@@ -33,7 +35,7 @@ from raptor_search.reprojection import reproject, reprojected
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.serving import IndexCache
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
-from raptor_search.upkeep import Upkeep, account, silent
+from raptor_search.upkeep import Upkeep, silent
 from raptor_search.volume import Volume
 
 if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
@@ -75,15 +77,17 @@ class Archive(Upkeep):
         home: its folder.
         key: what hashes identifiers and decrypts sources.
         catalog: what it knows.
+        principal: who acts through it: whoever runs the program, until `acting_as` names another.
     """
 
     def __init__(self, home: Path, key: ArchiveKey, catalog: Catalog, *, device: str = "cpu") -> None:
+        self.principal = local_principal()
         self.home = home
         self.key = key
         self.catalog = catalog
         self._indexes = IndexCache(home.absolute())
         self._encoders = EncoderCache(catalog, device)
-        self._reading: ReadingPool | None = None
+        self._reading: list[ReadingPool] = []  # one at most; a list, so that `acting_as` shares it
         self._reading_lock = threading.Lock()
 
     @classmethod
@@ -153,15 +157,15 @@ class Archive(Upkeep):
         from raptor_search.readers.pool import ReadingPool
 
         with self._reading_lock:
-            if self._reading is None:
-                self._reading = ReadingPool()
-            return self._reading
+            if not self._reading:
+                self._reading.append(ReadingPool())
+            return self._reading[0]
 
     def close(self) -> None:
         """Give back the database's connections, and end the process that reads."""
         with self._reading_lock:
-            if self._reading is not None:
-                self._reading.close()
+            while self._reading:
+                self._reading.pop().close()
         self.catalog.close()
 
     def __enter__(self) -> Self:
@@ -171,6 +175,17 @@ class Archive(Upkeep):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def acting_as(self, principal: Principal) -> Self:
+        """The same archive, its caches and processes shared, in the hands of somebody whose role is asked from now on.
+
+        Raises:
+            AccessError: they may not even see it.
+        """
+        principal.require("view")
+        theirs = copy.copy(self)
+        theirs.principal = principal
+        return theirs
 
     @property
     def notice(self) -> str | None:
@@ -330,12 +345,14 @@ class Archive(Upkeep):
             unlike: likewise.
             region: likewise.
             collapse: likewise.
-            author: who asks; None for the account that runs the program.
+            author: who asks; None for whoever acts through this archive.
 
         Raises:
+            AccessError: the role does not suffice.
             QueryError: a filter, region or k that cannot be.
             UsageError: an example that is not in the archive.
         """
+        self.require("search")
         left_out, notes = self._left_out(question, exclude_patient, exclude_same_patient)
         result = search(
             self.catalog,
@@ -355,7 +372,7 @@ class Archive(Upkeep):
         what = "a file" if question.volume_id is None else f"volume {question.volume_id}"
         manner = "filtered" if where else "unfiltered"
         fingerprint = question.stored.fingerprint[:SHOWN_DIGITS]
-        self.catalog.audit(author or account(), "search", f"{what}, k {k}, {manner}, spec {fingerprint}")
+        self.catalog.audit(author or self.principal.name, "search", f"{what}, k {k}, {manner}, spec {fingerprint}")
         return dataclasses.replace(result, notes=(*result.notes, *notes))
 
     def explain(self, result: SearchResult, hit: Hit) -> Shares:
@@ -364,6 +381,7 @@ class Archive(Upkeep):
         Raises:
             CatalogError: the hit is gone from the archive.
         """
+        self.require("search")
         vector = self.catalog.vectors([hit.volume_id], self.spec(result.spec_fingerprint).id)[0]
         return shares(result.query, vector, result.mean, result.spec, result.region)
 
@@ -378,6 +396,7 @@ class Archive(Upkeep):
         """
         from raptor_search.embedding import embed
 
+        self.require("search")
         if not isinstance(volume, Volume):
             volume = self.reading.read_file(Path(volume))[1].scan.volume
         stored = self.spec(spec)
@@ -414,6 +433,7 @@ class Archive(Upkeep):
             IndexFileError: the file could not be written, or FAISS refuses the factory; the one before still serves.
             LockedError: another process writes to the archive.
         """
+        self.require("index")
         version = publish(self.catalog, self.home, self.spec(spec), factory=factory)
         return version.id if version else None
 
@@ -432,6 +452,7 @@ class Archive(Upkeep):
             IndexFileError: a file could not be written; the version before still serves.
             LockedError: another process writes to the archive.
         """
+        self.require("index")
         hear = progress or silent
         with self.writing(hear):
             chosen = self.catalog.specs() if spec is None else [self.spec(spec)]
@@ -466,6 +487,7 @@ class Archive(Upkeep):
             SpecError: a value out of range.
             LockedError: another process writes to the archive.
         """
+        self.require("index")
         hear, source = progress or silent, self.spec(spec)
         wanted = reprojected(source.spec, components=components, seed=seed)
         with self.writing(hear):
@@ -487,6 +509,7 @@ class Archive(Upkeep):
         """
         from raptor_search.mapping import draw_map
 
+        self.require("evaluate")
         return draw_map(self.catalog, self.spec(spec)).drawn
 
     def latest_map(self, spec: str | None = None) -> StoredMap | None:

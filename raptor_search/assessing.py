@@ -18,7 +18,6 @@ from raptor_search.filters import parse_where
 from raptor_search.other_vectors import read_other_vectors
 from raptor_search.protocol import METHODS, Method
 from raptor_search.published import PUBLISHED, PublishedFigures, data_set_of
-from raptor_search.upkeep import account
 
 __all__ = ["COLUMNS", "Assessment", "assess"]
 
@@ -103,12 +102,14 @@ def assess(
         with_curve: whether the data-efficiency curve is drawn.
         resamples: bootstrap draws.
         seed: of folds and resamples.
-        author: who asks; None for the account that runs the program.
+        author: who asks; None for whoever acts through the archive.
 
     Raises:
+        AccessError: the role does not suffice.
         QueryError: the label cannot be judged, no scan passes the filter, or there is no such column.
         UsageError: a file of other vectors that cannot be read, or lacks scans.
     """
+    archive.require("evaluate")
     stored = archive.spec(spec)
     catalog = archive.catalog
     ids = catalog.ids(stored.id, parse_where(where) if where else None)
@@ -155,7 +156,7 @@ def assess(
     evaluation = _with_origins(evaluation, int(np.isin(ids, accepted).sum()))
     manner = "filtered" if where else "unfiltered"
     about = f"{label}, {evaluation.scans} scans of {evaluation.subjects} subjects, {manner}"
-    catalog.audit(author or account(), "evaluation", f"{about}, spec {stored.fingerprint[:SHOWN_DIGITS]}")
+    catalog.audit(author or archive.principal.name, "evaluation", f"{about}, spec {stored.fingerprint[:SHOWN_DIGITS]}")
     data_set = data_set_of(sources)
     return Assessment(
         evaluation=evaluation,

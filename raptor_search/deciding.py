@@ -50,6 +50,7 @@ def label_many(archive: Archive, label: str, value: str, ids: Sequence[int] | Id
     """
     if not value.strip():
         raise QueryError(f"label '{label}': a blank value; expected some text")
+    archive.require("label")
     archive.catalog.audit(author, "labels given by hand", f"{_named(ids)}, {label}")
     return archive.catalog.set_labels(
         label, [(int(i), value.strip(), None) for i in ids], origin="accepted", author=author
@@ -68,12 +69,14 @@ def accept_many(archive: Archive, label: str, chosen: Sequence[LabelProposal], *
     decisions = [(one.volume_id, one.value, one.confidence) for one in chosen if one.value is not None]
     if len(decisions) < len(chosen):
         raise QueryError(f"label '{label}': some proposals have no value; expected values alone")
+    archive.require("label")
     archive.catalog.audit(author, "labels accepted", f"{_named([one.volume_id for one in chosen])}, {label}")
     return archive.catalog.set_labels(label, decisions, origin="accepted", author=author)
 
 
 def undo_many(archive: Archive, label: str, ids: Sequence[int], *, author: str) -> int:
     """Take decisions back; returns how many there were. Given values stay."""
+    archive.require("label")
     archive.catalog.audit(author, "label decisions undone", f"{_named(ids)}, {label}")
     return archive.catalog.clear_labels(label, ids)
 

@@ -6,6 +6,7 @@
     |-- WeightsError          weights missing, truncated, or of another model       code "weights"
     |-- ReadError             one file or series that cannot be read: quarantined   code of READ_CODES
     |-- ErasedError           a scan that was erased and may not come back          code "erased"
+    |-- AccessError           the role of whoever asks does not suffice             code "access"
     |-- KeyMismatchError      the key is not the one the archive was made with      code "key"
     |-- CatalogError          the database is missing, older, newer or unreachable  code "catalog"
     |   `-- LockedError       another process writes to this archive                code "locked"
@@ -17,6 +18,7 @@ A message is one line: what, got, expected, and the command that mends it.
 
 __all__ = [
     "READ_CODES",
+    "AccessError",
     "CatalogError",
     "ErasedError",
     "IndexFileError",
@@ -105,6 +107,12 @@ class ErasedError(RaptorError):
     """A scan that was erased from the archive: it is not indexed again, and leaves no row."""
 
     code = "erased"
+
+
+class AccessError(RaptorError):
+    """The role of whoever asks does not suffice."""
+
+    code = "access"
 
 
 class KeyMismatchError(RaptorError):

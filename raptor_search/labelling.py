@@ -168,6 +168,7 @@ def store(archive: Archive, label: str, found: LabelProposals, *, method: Propag
     Returns:
         How many were stored.
     """
+    archive.require("label")
     archive.catalog.audit(author, "labels proposed", f"{label}, {method}, {len(found.items)} volumes")
     return archive.catalog.save_proposals(
         label,
@@ -213,6 +214,7 @@ def reject(archive: Archive, label: str, chosen: Sequence[LabelProposal], *, aut
 
 def undo(archive: Archive, label: str, volume_id: int, *, author: str) -> bool:
     """Take a decision back; False where there was none. Given labels stay."""
+    archive.require("label")
     archive.catalog.audit(author, "label decision undone", f"volume {volume_id}, {label}")
     return archive.catalog.clear_label(volume_id, label)
 
@@ -230,6 +232,7 @@ def _decide(
     origin: Literal["accepted", "rejected"],
     author: str,
 ) -> None:
+    archive.require("label")
     for proposal in chosen:
         if proposal.value is None:
             raise QueryError(f"label '{label}': nothing is proposed for volume {proposal.volume_id}; expected a value")

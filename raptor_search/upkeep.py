@@ -1,13 +1,12 @@
 """What keeps an archive right: removing, erasing, verifying, backing up. `Archive` has these methods."""
 
-import getpass
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raptor_search.access import Action, Principal, account
 from raptor_search.backups import BackupReport, back_up
 from raptor_search.catalog import Catalog
 from raptor_search.erasure import Step, purge
@@ -42,10 +41,20 @@ class Upkeep:
     Attributes:
         home: its folder.
         catalog: what it knows.
+        principal: who acts through it; what their role does not suffice for is refused.
     """
 
     home: Path
     catalog: Catalog
+    principal: Principal
+
+    def require(self, action: Action) -> None:
+        """Refuse an action that the role of whoever acts does not suffice for.
+
+        Raises:
+            AccessError: then.
+        """
+        self.principal.require(action)
 
     @contextmanager
     def writing(self, progress: Step | None = None) -> Iterator[int]:
@@ -58,15 +67,26 @@ class Upkeep:
             purge(self.catalog, self.home, progress or silent)
             yield epoch
 
+    def locator(self, volume_id: int) -> str:
+        """Where a scan came from; it may name a patient.
+
+        Raises:
+            AccessError: the role does not suffice.
+            UsageError: there is no such volume.
+        """
+        self.require("identify")
+        self.audit("locate", f"volume {volume_id}")
+        return self.catalog.locator(volume_id)
+
     def audit(self, action: str, detail: str, *, author: str | None = None) -> None:
         """Write into the audit log who did what; call it before a result is shown.
 
         Args:
             action: one word, such as "search" or "export".
             detail: what, without raw identifiers.
-            author: who; None for the account that runs the program.
+            author: who; None for whoever acts through this archive.
         """
-        self.catalog.audit(author or account(), action, detail)
+        self.catalog.audit(author or self.principal.name, action, detail)
 
     def remove(
         self,
@@ -82,19 +102,21 @@ class Upkeep:
             sources: files and folders as they were indexed; or
             patient: the id as the files have it; or
             where: a filter, as `search` takes it. Exactly one of the three.
-            author: who asks; None for the account that runs the program.
+            author: who asks; None for whoever acts through this archive.
 
         Returns:
             How many scans are gone.
 
         Raises:
+            AccessError: the role does not suffice.
             UsageError: nothing, or more than one way, says which scans, or the archive does not know one.
             QueryError: a filter that cannot be.
             LockedError: another process writes to the archive.
         """
+        self.require("remove")
         with self.writing():
             chosen = select(self.catalog, sources, patient=patient, where=where)
-            return self.catalog.remove(chosen.ids, sorted(chosen.source_keys), author=author or account())
+            return self.catalog.remove(chosen.ids, sorted(chosen.source_keys), author=author or self.principal.name)
 
     def erase(
         self,
@@ -115,21 +137,23 @@ class Upkeep:
         Args:
             sources: files and folders as they were indexed; or
             patient: the id as the files have it: nothing of this patient is indexed again, even if nothing is there.
-            author: who asks; None for the account that runs the program.
+            author: who asks; None for whoever acts through this archive.
             progress: hears what is done.
 
         Raises:
+            AccessError: the role does not suffice.
             UsageError: neither or both are given, or the archive does not know a source.
             LockedError: another process writes to the archive.
             IndexFileError, CatalogError: the disk is full or the database busy. The scans are gone from every
                 answer; run the command again, and what is left of them will be.
         """
+        self.require("erase")
         hear = progress or silent
         with self.writing(hear):
             chosen = select(self.catalog, sources, patient=patient)
             done = self.catalog.erase(
                 chosen.ids,
-                author=author or account(),
+                author=author or self.principal.name,
                 patient_keys=chosen.patient_keys,
                 source_keys=chosen.source_keys,
             )
@@ -142,6 +166,7 @@ class Upkeep:
         Raises:
             UsageError: as `erase`.
         """
+        self.require("remove")
         return select(self.catalog, sources, patient=patient)
 
     def verify(self, *, progress: Step | None = None) -> VerifyReport:
@@ -160,14 +185,6 @@ class Upkeep:
             CatalogError: the database failed, or what was written does not read back.
         """
         return back_up(self.catalog, self.home, Path(file).expanduser(), progress or silent)
-
-
-def account() -> str:
-    """The name of the account that runs the program."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return f"uid {os.getuid()}"
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -16,7 +16,7 @@ LAYERS = (
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
     | {"encoder_cards", "staging"},
     {"embedding", "engine"},
-    {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "filters", "preview"}
+    {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "access", "filters", "preview"}
     | {"viewing", "slice_pictures", "viewer_link"},
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
