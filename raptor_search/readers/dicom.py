@@ -23,8 +23,8 @@ from raptor_search.readers.dicom_numbers import lower_padding, padding_of, uprig
 from raptor_search.readers.dicom_stacks import Parted, part
 from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.inflating import check_inflation
-from raptor_search.readers.memory import empty
-from raptor_search.readers.orientation import to_volume
+from raptor_search.readers.memory import empty, slab
+from raptor_search.readers.orientation import backwards, to_volume
 from raptor_search.readers.regridding import SHEAR_TOLERANCE_DEG, evened, unsheared
 from raptor_search.readers.scaling import rescale, scaled_dtype
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
@@ -65,8 +65,11 @@ def read_dicom(files: Sequence[Path], stack: StackPlace | None = None) -> Scan:
         np.array([frame.spacing for frame in frames]),
     )
     check_shape((columns, rows, len(lie.order)))
-    voxels, affine, geometry = _on_grid(_stacked(frames, lie), lie)
-    return Scan(to_volume(voxels.transpose(2, 1, 0), affine, kind="dicom"), metadata, identity, geometry=geometry)
+    # Turned as they are read, slices cost one pass over the memory less; those that are mended are turned at the end.
+    turned = None if lie.fractions is not None or _is_sheared(lie) else backwards(lie.affine)
+    voxels, affine, geometry = _on_grid(_stacked(frames, lie, turned or ()), lie)
+    volume = to_volume(voxels.transpose(2, 1, 0), affine, kind="dicom", turned=turned is not None)
+    return Scan(volume, metadata, identity, geometry=geometry)
 
 
 def _headers(files: Sequence[Path], *, facts: bool = False) -> tuple[list[Frame], Dataset]:
@@ -122,26 +125,39 @@ def _on_grid(voxels: NDArray[np.generic], lie: Stack) -> tuple[NDArray[np.generi
     geometry, affine = lie.geometry, lie.affine
     if lie.fractions is not None:
         voxels = evened(voxels, lie.fractions)
-    if geometry.tilt_deg is not None and geometry.tilt_deg > SHEAR_TOLERANCE_DEG:
+    if _is_sheared(lie):
         voxels, affine = unsheared(voxels, affine)
         geometry = dataclasses.replace(geometry, sheared=True)
     return voxels, affine, geometry
 
 
-def _stacked(frames: Sequence[Frame], lie: Stack) -> NDArray[np.generic]:
-    """Real-world values [slice, row, column] in spatial order; images that repeat another are compared with it."""
+def _is_sheared(lie: Stack) -> bool:
+    return lie.geometry.tilt_deg is not None and lie.geometry.tilt_deg > SHEAR_TOLERANCE_DEG
+
+
+def _stacked(frames: Sequence[Frame], lie: Stack, turned: tuple[int, ...]) -> NDArray[np.generic]:
+    """Real-world values [slice, row, column] in spatial order; images that repeat another are compared with it.
+
+    Args:
+        frames: of the stack.
+        lie: where they lie.
+        turned: axes to reverse, counted as columns, rows, slices.
+    """
+    order = [int(index) for index in lie.order]
+    laid = order[::-1] if 2 in turned else order
     twins = [double for _, double in lie.doubles]
-    voxels = _pixels([frames[index] for index in (*lie.order, *twins)])
-    place = {int(index): number for number, index in enumerate(lie.order)}
+    axes = tuple(axis for axis in (0, 1) if 1 - axis in turned)
+    voxels = _pixels([frames[index] for index in (*laid, *twins)], axes)
+    place = {index: number for number, index in enumerate(laid)}
     for number, (kept, _) in enumerate(lie.doubles):
-        if not np.array_equal(voxels[len(lie.order) + number], voxels[place[kept]]):
-            images = len(lie.order) + len(twins)
-            raise ReadError("duplicate-slice", doubles_message(images, len(lie.order), place[kept] + 1))
-    return voxels[: len(lie.order)]
+        if not np.array_equal(voxels[len(order) + number], voxels[place[kept]]):
+            images = len(order) + len(twins)
+            raise ReadError("duplicate-slice", doubles_message(images, len(order), order.index(kept) + 1))
+    return voxels[: len(order)]
 
 
-def _pixels(frames: Sequence[Frame]) -> NDArray[np.generic]:
-    """Real-world values [slice, row, column] of frames in their order."""
+def _pixels(frames: Sequence[Frame], turned: tuple[int, ...]) -> NDArray[np.generic]:
+    """Real-world values [slice, row, column] of frames in their order, `turned` axes of each image reversed."""
     kinds = {frame.pixels for frame in frames}
     scalings = {frame.scaling for frame in frames}
     dtype = np.result_type(*(scaled_dtype(kind.dtype, kind.bits, scalings) for kind in kinds))
@@ -157,10 +173,12 @@ def _pixels(frames: Sequence[Frame]) -> NDArray[np.generic]:
                 frame = frames[place]
                 if one.shape != frame.size:
                     raise ReadError("unreadable", "an image of another size than its header says")
-                if padded is not None:
-                    padded[place] = padding_of(one, frame.pixels)
-                one = used_bits(one, frame.pixels, None if padded is None else padded[place])  # noqa: PLW2901
-                rescale(upright(one, frame.pixels), frame.scaling, out[place])
+                padding = None if padded is None else padding_of(one, frame.pixels)
+                if padded is not None and padding is not None:
+                    padded[place] = np.flip(padding, turned)
+                one = upright(used_bits(one, frame.pixels, padding), frame.pixels)  # noqa: PLW2901
+                with slab(out, place) as target:
+                    rescale(np.flip(one, turned), frame.scaling, target)
         if places:
             raise ReadError("unreadable", f"{len(places)} of the frames that the header announces are not there")
     if padded is not None:

@@ -9,12 +9,13 @@ import fcntl
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SharedBlock", "empty", "mapped", "share_large_arrays", "shared_block"]
+__all__ = ["SharedBlock", "empty", "mapped", "share_large_arrays", "shared_block", "slab"]
 
 LARGE = 2**22
 """Bytes from which an array gets a block of its own."""
@@ -44,7 +45,7 @@ class SharedBlock(mmap.mmap):
         block.fd = fd
         return block
 
-    def put(self, content: bytes, offset: int) -> None:
+    def put(self, content: bytes | memoryview, offset: int) -> None:
         """Write bytes into it: through the file, which saves the page faults of a first touch.
 
         Raises:
@@ -103,6 +104,27 @@ def shared_block(array: NDArray[np.generic]) -> tuple[SharedBlock, int] | None:
         return None
     start = np.frombuffer(base, np.uint8).__array_interface__["data"][0]
     return base, array.__array_interface__["data"][0] - start
+
+
+@contextmanager
+def slab(array: NDArray[np.generic], place: int) -> Iterator[NDArray[np.generic]]:
+    """An array to fill with what `array[place]` shall be: that itself or, in a block, one that is then put there.
+
+    Args:
+        array: in C order, from `empty`.
+        place: along its first axis.
+
+    Raises:
+        MemoryError: there is no room for it.
+    """
+    found = shared_block(array)
+    if found is None:
+        yield array[place]
+        return
+    block, offset = found
+    filled = np.empty(array.shape[1:], array.dtype)
+    yield filled
+    block.put(filled.reshape(-1).view(np.uint8).data, offset + place * filled.nbytes)
 
 
 def mapped(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from raptor_search.errors import ReadError
 from raptor_search.volume import Format, Volume, check_shape
 
-__all__ = ["LPS_TO_RAS", "to_volume"]
+__all__ = ["LPS_TO_RAS", "backwards", "to_volume"]
 
 LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM patient coordinates (PS3.3 C.7.6.2.1.1) to NIfTI's: the first two axes change sign."""
@@ -22,6 +22,7 @@ def to_volume(
     *,
     kind: Format,
     oriented: bool = True,
+    turned: bool = False,
 ) -> Volume:
     """The volume of voxels as stored: axes permuted and flipped to the nearest RAS+.
 
@@ -32,6 +33,7 @@ def to_volume(
         affine: stored voxel index to RAS+ mm.
         kind: the kind of file.
         oriented: whether the file said how it lies in space.
+        turned: whether the axes that run `backwards` were reversed already, as the voxels were read.
 
     Raises:
         ReadError: where shape, affine or voxels cannot be a scan.
@@ -41,7 +43,7 @@ def to_volume(
         raise ReadError("bad-geometry", "the affine is singular or not finite; expected a spacing above 0 mm")
     orientation = nib.orientations.io_orientation(affine)
     # PyTorch takes no negative strides, so that voxels are moved and not only seen the other way round.
-    flipped = tuple(axis for axis, (_, sign) in enumerate(orientation) if sign < 0)
+    flipped = () if turned else backwards(affine)
     upright = _flipped_in_place(stored, flipped) if stored.flags.writeable else np.flip(stored, flipped).copy(order="K")
     axes = np.argsort(orientation[:, 0])
     return Volume(
@@ -51,6 +53,11 @@ def to_volume(
         format=kind,
         oriented=oriented,
     )
+
+
+def backwards(affine: Float[np.ndarray, "4 4"]) -> tuple[int, ...]:
+    """The axes of the file that run to the patient's left, back or feet."""
+    return tuple(axis for axis, (_, sign) in enumerate(nib.orientations.io_orientation(affine)) if sign < 0)
 
 
 def _flipped_in_place(voxels: NDArray[np.generic], axes: Sequence[int]) -> NDArray[np.generic]:

@@ -76,6 +76,21 @@ def test_large_arrays_of_a_reading_process_lie_in_blocks(monkeypatch: pytest.Mon
     assert shared_block(memory.empty((10,), np.dtype("u1"))) is None
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_slabs_of_an_array_are_what_was_filled_in(monkeypatch: pytest.MonkeyPatch, is_shared: bool) -> None:
+    from raptor_search.readers import memory
+
+    monkeypatch.setattr(memory, "_allocate", memory._shared if is_shared else memory._private)
+    array = memory.empty((3, 1000, 1000), np.dtype("i2"))
+    array[...] = 7
+    drawn = np.random.default_rng(0).integers(-1000, 1000, (1000, 1000)).astype("i2")
+    for place, content in ((2, drawn), (0, drawn[::-1, ::-1])):
+        with memory.slab(array, place) as target:
+            target[...] = content
+    np.testing.assert_array_equal(array, [drawn[::-1, ::-1], np.full_like(drawn, 7), drawn])
+    assert (shared_block(array) is not None) == is_shared
+
+
 @pytest.mark.parametrize(
     "content",
     [
