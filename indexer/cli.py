@@ -50,8 +50,8 @@ Weights = Annotated[
     Path | None, typer.Option(help="A local checkpoint: safetensors, Meta's .pth, open_clip's, or the packaged file.")
 ]
 Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
-Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token.", min=1)]
-Seed = Annotated[int | None, typer.Option(help="Seed of the random projection.", min=0)]
+Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token, 1 to 4096.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the random projection, from 0.")]
 Devices = Annotated[
     str,
     typer.Option(
@@ -92,6 +92,9 @@ def index(
         bool, typer.Option("--keep-tokens", help="Keep the mean tokens too (1.5 MB a scan), for `raptor reproject`.")
     ] = False,
     devices: Devices = "cpu",
+    status_file: Annotated[
+        Path | None, typer.Option(help="A file that always says how far the run is, as JSON, instead of bars.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Embed every scan that the archive does not have yet, and publish the index."""
@@ -99,6 +102,7 @@ def index(
     from indexer.pipeline import index as index_paths
     from indexer.progress import Terminal
     from indexer.recipe import Options
+    from indexer.status_file import StatusFile
     from raptor_search.readers.volumes4d import parse_volume_index
 
     options = Options(
@@ -120,7 +124,7 @@ def index(
         volume_index=parse_volume_index(volume_index),
         add_spec=add_spec,
         factory=factory,
-        progress=Terminal(err),
+        progress=StatusFile(status_file) if status_file else Terminal(err),
     )
     if as_json:
         print(json.dumps(render.report_json(report, home), indent=2))

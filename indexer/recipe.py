@@ -8,7 +8,7 @@ from raptor_search.archive import Archive
 from raptor_search.encoders import Encoder, encoder_card, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.readers import Source
-from raptor_search.specs import PRESETS, EmbeddingSpec
+from raptor_search.specs import PRESETS, EmbeddingSpec, check_projection
 
 __all__ = ["DEFAULT_ENCODER", "Options", "refuse_without_rule", "resolve"]
 
@@ -32,6 +32,7 @@ class Options:
 
     Raises:
         UsageError: on construction, for a name that does not exist.
+        SpecError: on construction, for a K or seed out of range.
         WeightsError: on construction, for an encoder of open_clip where that cannot be imported.
     """
 
@@ -47,6 +48,7 @@ class Options:
     def __post_init__(self) -> None:
         if not self.devices or not all(self.devices):
             raise UsageError("--devices: expected names parted by commas, such as cuda:0,cuda:1")
+        check_projection(components=self.components, seed=self.seed)
         if self.encoder is not None:
             encoder_card(self.encoder)
         _known("--preset", self.preset, list(PRESETS))
@@ -62,7 +64,7 @@ class Options:
         same_encoder = like is not None and like.encoder == name
         layer = self.layer or (like.layer if like and same_encoder else None)
         recipe = PRESETS[self.preset] if self.preset else (like.recipe if like else PRESETS["default"])
-        components = self.components or (like.components_drawn if like else 100)
+        components = self.components if self.components is not None else (like.components_drawn if like else 100)
         seed = self.seed if self.seed is not None else (like.seed if like else 0)
         # Several devices have processes of their own, which load it there: here only its spec is wanted.
         device = self.devices[0] if len(self.devices) == 1 else "cpu"

@@ -24,7 +24,7 @@ def reprojected(spec: EmbeddingSpec, *, components: int | None, seed: int | None
         SpecError: a value out of range.
         QueryError: nothing differs.
     """
-    drawn = components or spec.components_drawn
+    drawn = spec.components_drawn if components is None else components
     other = dataclasses.replace(
         spec, components_drawn=drawn, components_kept=drawn, seed=spec.seed if seed is None else seed
     )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from raptor_search.errors import SpecError
 
-__all__ = ["PRESETS", "RECIPE_VERSION", "EmbeddingSpec", "Recipe"]
+__all__ = ["PRESETS", "RECIPE_VERSION", "EmbeddingSpec", "Recipe", "check_projection"]
 
 RECIPE_VERSION = 1
 """Raised whenever the same spec would give other numbers."""
@@ -127,14 +127,11 @@ class EmbeddingSpec:
     recipe_version: int = RECIPE_VERSION
 
     def __post_init__(self) -> None:
-        if not 1 <= self.components_drawn <= MAX_COMPONENTS:
-            raise SpecError(f"--components {self.components_drawn}: expected 1 to {MAX_COMPONENTS}")
+        check_projection(components=self.components_drawn, seed=self.seed)
         if not 1 <= self.components_kept <= self.components_drawn:
             raise SpecError(
                 f"components kept {self.components_kept}: expected 1 to the {self.components_drawn} that are drawn"
             )
-        if not 0 <= self.seed <= MAX_SEED:
-            raise SpecError(f"--seed {self.seed}: expected 0 to {MAX_SEED}")
 
     @property
     def tokens_per_plane(self) -> int:
@@ -197,6 +194,18 @@ class EmbeddingSpec:
             return cls(recipe=Recipe(preset=preset, **settings), grid=(rows, cols), **flat)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SpecError(f"not an embedding spec of this version: {error}") from error
+
+
+def check_projection(*, components: int | None, seed: int | None) -> None:
+    """Refuse a K or a seed, where one was given, that no spec can have: known before any weights are looked for.
+
+    Raises:
+        SpecError: out of range.
+    """
+    if components is not None and not 1 <= components <= MAX_COMPONENTS:
+        raise SpecError(f"--components {components}: expected 1 to {MAX_COMPONENTS}")
+    if seed is not None and not 0 <= seed <= MAX_SEED:
+        raise SpecError(f"--seed {seed}: expected 0 to {MAX_SEED}")
 
 
 def _settings(recipe: Recipe) -> dict[str, str | int]:

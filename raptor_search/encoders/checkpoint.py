@@ -132,8 +132,9 @@ def read_tensors(card: EncoderCard, path: Path) -> dict[str, Tensor]:
             f"{card.name}: {path} holds more than tensors and was not run; expected a safetensors file"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]  # torch goes on for long
         raise WeightsError(
-            f"{card.name}: {path} is truncated or no checkpoint ({error}); expected a whole safetensors or .pth file"
+            f"{card.name}: {path} is truncated or no checkpoint ({reason}); expected a whole safetensors or .pth file"
         ) from error
     if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
         tensors = tensors["state_dict"]  # saved with the state of its training beside it

@@ -139,6 +139,16 @@ def test_a_truncated_file_is_refused(keep: int, tmp_path: Path) -> None:
         load_dinov2(SMALL, layer="last", weights=path, device=CPU)
 
 
+def test_a_truncated_torch_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save(tensors(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(
+        WeightsError, match=r"cut\.pth is truncated or no checkpoint \([^.]*\); expected a whole [^.]*\.pth"
+    ):
+        load_dinov2(SMALL, layer="last", weights=path, device=CPU)
+
+
 class Trap:
     """Touches a file when unpickled."""
 

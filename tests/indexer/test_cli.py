@@ -238,6 +238,23 @@ def test_options_that_differ_from_the_home_name_the_field(raptor: Raptor, scans:
     one_line(raptor("index", scans, "--home", home, "--preset", "full"), "slices_per_plane is 32, asked 0")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--components", "0", "1 to 4096"),
+        ("--components", "5000", "1 to 4096"),
+        ("--seed", "-1", "0 to 4294967295"),
+        ("--seed", str(2**32), "0 to 4294967295"),
+    ],
+)
+def test_a_projection_that_no_spec_can_have_is_one_line_before_any_weights(
+    raptor: Raptor, scans: Path, tmp_path: Path, option: str, value: str, expected: str
+) -> None:
+    weights = ("--encoder", "dinov2-small", "--weights", tmp_path / "absent.safetensors")
+    outcome = raptor("embed", scans, "--out", tmp_path / "out", *weights, option, value)
+    one_line(outcome, f"{option} {value}: expected {expected}")
+
+
 def test_a_second_spec_has_its_own_vectors_and_index(raptor: Raptor, scans: Path, home: Path) -> None:
     raptor("index", scans, "--home", home, *LITE)
     report = raptor("index", "--home", home, "--components", "10", "--add-spec", "--json").json
