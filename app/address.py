@@ -12,7 +12,7 @@ from app.facets import Facets
 from app.filters import DEFAULT_HITS, MAX_HITS, age_key
 from app.steering import EMPTY
 
-__all__ = ["follow", "forget", "keep"]
+__all__ = ["back_to", "follow", "forget", "keep"]
 
 WRITTEN = "address"
 """Where the session keeps the address that it saw or wrote last."""
@@ -51,6 +51,13 @@ def keep(case: int, known: Facets) -> None:
     if wanted != _now():
         st.query_params.from_dict(wanted)
     state[WRITTEN] = wanted
+
+
+def back_to(case: int | None) -> Parameters:
+    """The address of the search that was seen last, where it was one from this case; else of a plain one."""
+    seen: Parameters = st.session_state.get(WRITTEN) or {}
+    plain = {} if case is None else {"case": [str(case)]}
+    return seen if seen.get("case") == plain.get("case") else plain
 
 
 def forget() -> None:

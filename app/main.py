@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 TITLE = "raptor-search"
 PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("search", "Search", ":material/search:", "view"),
+    ("compare", "Compare", ":material/compare:", "search"),
     ("cohort", "Cohort", ":material/scatter_plot:", "view"),
     ("labels", "Labels", ":material/label:", "label"),
     ("evaluate", "Evaluate", ":material/analytics:", "evaluate"),

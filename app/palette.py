@@ -8,18 +8,35 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ACCENT", "MISSING", "NUMBERS", "OTHER", "SEQUENCE", "SIGNED", "Mark", "marks"]
+import numpy as np
+from jaxtyping import Float, UInt8
+
+__all__ = [
+    "ACCENT",
+    "MISSING",
+    "NUMBERS",
+    "OTHER",
+    "SEQUENCE",
+    "SIGNED",
+    "SIGNED_STOPS",
+    "Mark",
+    "marks",
+    "signed_colours",
+]
 
 ACCENT = "#0b6e8f"
 NUMBERS = "Cividis"
 SEQUENCE = ((0.0, "#e9f1f5"), (1.0, "#0b6e8f"))
-SIGNED = (
-    (0.0, "rgba(0,114,178,0.85)"),
-    (0.35, "rgba(86,180,233,0.30)"),
-    (0.5, "rgba(128,128,128,0.0)"),
-    (0.65, "rgba(240,180,0,0.30)"),
-    (1.0, "rgba(230,97,0,0.85)"),
+SIGNED_STOPS = (
+    (0.0, (0, 114, 178, 217)),
+    (0.35, (86, 180, 233, 77)),
+    (0.5, (128, 128, 128, 0)),
+    (0.65, (240, 180, 0, 77)),
+    (1.0, (230, 97, 0, 217)),
 )
+"""From the least share to the greatest, 0 in the middle: red, green, blue and opacity, each up to 255."""
+
+SIGNED = tuple((stop, f"rgba({r},{g},{b},{a / 255:.2f})") for stop, (r, g, b, a) in SIGNED_STOPS)
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C7A00")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up")
@@ -46,3 +63,13 @@ def marks(values: Sequence[str | None]) -> dict[str | None, Mark]:
     drawn |= dict.fromkeys(common[len(looks) :], OTHER)
     drawn[None] = MISSING
     return drawn
+
+
+def signed_colours(shares: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape 4"]:
+    """Red, green, blue and opacity of signed values, the greatest magnitude among them at the scale's end."""
+    limit = float(np.abs(shares).max(initial=0.0))
+    places = 0.5 + shares / (2 * limit) if limit else np.full(shares.shape, 0.5)
+    stops = [stop for stop, _ in SIGNED_STOPS]
+    channels = [np.interp(places, stops, [colour[channel] for _, colour in SIGNED_STOPS]) for channel in range(4)]
+    colours: UInt8[np.ndarray, "*shape 4"] = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours

@@ -17,6 +17,7 @@ from raptor_search.catalog import StoredSpec
 from raptor_search.readers import Scan
 from raptor_search.readers.result import ReadResult
 from raptor_search.search import SearchResult
+from raptor_search.viewing import View, view_of
 
 __all__ = ["Query", "answer", "of_case", "of_upload", "read_files"]
 
@@ -32,12 +33,14 @@ class Query:
         facts: what is known of it, one short phrase each.
         picture: its three planes, PNG, or None.
         question: what the library answers.
+        view: its voxels, of an upload.
     """
 
     title: str
     facts: tuple[str, ...]
     picture: bytes | None = field(repr=False)
     question: Question
+    view: View | None = field(default=None, repr=False)
 
     @property
     def case(self) -> int | None:
@@ -79,6 +82,7 @@ def of_upload(archive: Archive, stored: StoredSpec, name: str, read: ReadResult,
         facts=_facts(read.scan),
         picture=read.preview,
         question=archive.ask_scan(read.scan, read.digest, spec=stored.fingerprint, vector=vector),
+        view=view_of(read.scan.volume, modality=read.scan.metadata.modality),
     )
 
 

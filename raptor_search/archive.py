@@ -22,6 +22,7 @@ from raptor_search.catalog import Catalog, IndexVersion, StoredMap, StoredSpec
 from raptor_search.catalog import upgrade as upgrade_catalog
 from raptor_search.catalog.database import database_url
 from raptor_search.catalog.schema import absent_message, current_state
+from raptor_search.comparing import Comparing
 from raptor_search.encoder_cache import EncoderCache
 from raptor_search.erasure import Step
 from raptor_search.errors import CatalogError, QueryError
@@ -68,7 +69,7 @@ class Question:
     volume_id: int | None = None
 
 
-class Archive(Upkeep):
+class Archive(Upkeep, Comparing):
     """One archive: its catalog, its key, its indexes and, once a scan is to be embedded, its encoder.
 
     Threads may share it. Close it, or use it in a `with` statement.

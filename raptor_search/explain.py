@@ -39,6 +39,11 @@ class Shares:
         """The centred cosine that the shares add up to."""
         return float(self.cells.sum(dtype=np.float64) + self.cls.sum(dtype=np.float64))
 
+    @property
+    def limit(self) -> float:
+        """The greatest share of a cell, whatever its sign: where a colour scale ends."""
+        return float(np.abs(self.cells).max())
+
 
 def shares(
     query: Float[np.ndarray, " length"],

@@ -1,6 +1,5 @@
 """Search: upload a scan or pick one of the archive, and see the scans most like it."""
 
-import re
 from typing import Any, cast
 
 import streamlit as st
@@ -14,11 +13,14 @@ from app.facets import Facets, facets
 from app.filters import Asked, ask
 from app.guidance import remarks, say, spec_or_guide
 from app.hit_table import hits_csv
+from app.in_hand import current_query, view_of_case
 from app.matching import explain, is_aligned
-from app.querying import Query, answer, of_case
+from app.own_viewer import offer_viewer
+from app.querying import Query, answer
 from app.session import open_archive
 from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
+from app.viewer import Shown, viewer
 from app.waiting import ROUND, embedded, give_up, is_on_its_way
 from app.words import count, literal
 from raptor_search.archive import Archive
@@ -26,6 +28,7 @@ from raptor_search.catalog import StoredSpec, VolumeRecord
 from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
 from raptor_search.readers.result import ReadResult
 from raptor_search.search import Hit, SearchResult
+from raptor_search.viewing import view_of
 
 __all__ = ["show"]
 
@@ -33,11 +36,10 @@ __all__ = ["show"]
 LISTED_CASES = 2_000
 
 GALLERY = 3
+COMPARE_PAGE = "views/compare.py"
 
 # Sentences on what a link asks for in vain.
 SHOWN_MISSING = 5
-
-_CASE = re.compile("[0-9]{1,18}")
 
 CENTRED_ON = {
     "archive": "centred on the mean of this archive",
@@ -76,7 +78,7 @@ def show() -> None:
     except (QueryError, UsageError) as error:
         say(error)
         return
-    _query_card(query, result, asked)
+    _query_card(archive, query, result, asked)
     _hits(archive, query, result, asked)
 
 
@@ -90,19 +92,11 @@ def _filters(archive: Archive, known: Facets) -> Asked | None:
 
 
 def _current(archive: Archive, stored: StoredSpec) -> Query | None:
-    """The query in hand: the case that the address names, else the upload that this session embedded."""
-    case = st.query_params.get("case", "")
     try:
-        if _CASE.fullmatch(case):
-            return of_case(archive, stored, int(case))
+        return current_query(archive, stored)
     except RaptorError as error:
         say(error)
         return None
-    uploaded = cast("Query | None", st.session_state.get("uploaded"))
-    if uploaded is None:
-        return None
-    under = uploaded.question.stored
-    return uploaded if (under.id, under.fingerprint) == (stored.id, stored.fingerprint) else None
 
 
 def _forget_query() -> None:
@@ -149,7 +143,8 @@ def _upload(archive: Archive, stored: StoredSpec) -> None:
 
 
 def _look_at_once(name: str, read: ReadResult) -> None:
-    st.image(read.preview, width="stretch", alt="The uploaded scan", caption=literal(name))
+    view = view_of(read.scan.volume, modality=read.scan.metadata.modality)
+    viewer([Shown(name, view)], key="upload viewer")
 
 
 def _pick(archive: Archive, stored: StoredSpec) -> None:
@@ -177,7 +172,7 @@ def _name(record: VolumeRecord) -> str:
     return " · ".join([f"Case {record.id}", *(fact for fact in facts if fact)])
 
 
-def _query_card(query: Query, result: SearchResult, asked: Asked) -> None:
+def _query_card(archive: Archive, query: Query, result: SearchResult, asked: Asked) -> None:
     with st.container(border=True, key="query"):
         left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
         with left:
@@ -191,6 +186,9 @@ def _query_card(query: Query, result: SearchResult, asked: Asked) -> None:
                 st.button("New search", icon=":material/restart_alt:", on_click=_forget_query)
                 if steered:
                     st.button("Do not steer", icon=":material/undo:", on_click=st.session_state.update, args=(EMPTY,))
+                looks = st.toggle("Look at its slices", key="look")
+        if looks:
+            _look(archive, query)
         _part(query, result)
     manner = "every one was compared" if result.exact else f"{result.candidates:,} of them were compared"
     filters = f" ({literal('; '.join(asked.narrowed))})" if asked.narrowed else ""
@@ -203,6 +201,16 @@ def _query_card(query: Query, result: SearchResult, asked: Asked) -> None:
             "Nothing similar is in this archive: these scans are merely the least unlike.", icon=":material/search_off:"
         )
     remarks(result.notes)
+
+
+def _look(archive: Archive, query: Query) -> None:
+    """The query in the viewer: an upload's own voxels, or those that a case was indexed from."""
+    try:
+        view = query.view or view_of_case(archive, int(query.case or 0))
+    except ReadError as error:
+        st.warning(literal(f"{error.message}; its stored picture is shown instead."), icon=":material/folder_off:")
+        return
+    viewer([Shown(query.title, view)], key="query viewer")
 
 
 def _steered(asked: Asked) -> str:
@@ -287,11 +295,15 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
             marks.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")
         chips(hit.record.labels, marks)
         with st.container(horizontal=True):
+            if st.button("Compare", key=f"compare {hit.rank}", icon=":material/compare:", type="tertiary"):
+                own_address = {} if query.case is None else {"case": str(query.case)}
+                st.switch_page(COMPARE_PAGE, query_params=own_address | {"hit": str(hit.volume_id)})
             if st.button("Why they match", key=f"why {hit.rank}", icon=":material/grid_on:", type="tertiary"):
                 explain(archive, query, result, hit)
             if st.button("Details", key=f"details {hit.rank}", icon=":material/info:", type="tertiary"):
                 open_case(archive, hit.volume_id)
             search_from(hit.volume_id, key=f"from {hit.rank}")
+            offer_viewer(archive, hit.volume_id, key=f"own viewer {hit.rank}")
             for words, key, icon in STEERS:
                 st.button(
                     words,

@@ -18,7 +18,7 @@ from raptor_search.intensity import choose_rule
 from raptor_search.preview import three_planes
 from raptor_search.readers import inflating
 from raptor_search.readers.memory import share_large_arrays
-from raptor_search.readers.reading import content_digest, find_file, read_with_digest
+from raptor_search.readers.reading import content_digest, find_file, read_identity, read_with_digest
 from raptor_search.readers.result import ReadResult
 from raptor_search.readers.source import Source
 from raptor_search.readers.wire import Broken, receive, send
@@ -98,6 +98,8 @@ def _result(request: object) -> object:
             return _read(source)
         case ("digest", Source() as source):
             return content_digest(source)
+        case ("identity", Path() as path):
+            return read_identity(path)
         case ("file", Path() as path):
             with find_file(path) as (outer, inner):
                 return outer, _read(inner)

@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
+from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
 from raptor_search.readers.scan import POOLED_AGE, Identity, ScanMetadata
 
-__all__ = ["identity_of", "metadata_of"]
+__all__ = ["dicom_identity", "identity_of", "metadata_of"]
 
 CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 """A code string (CS, PS3.5 6.2); free text that landed in one is not kept."""
@@ -75,6 +77,17 @@ def identity_of(header: Dataset) -> Identity:
         series=_text(header, "SeriesInstanceUID"),
         site=_text(header, "InstitutionName"),
     )
+
+
+def dicom_identity(file: Path) -> Identity:
+    """The raw identifiers in the header of one file.
+
+    Raises:
+        ReadError: it cannot be parsed.
+    """
+    header = parse_dicom(file, pixels=False)
+    with pydicom_failures("header"):
+        return identity_of(header)
 
 
 def _text(header: Dataset, keyword: str) -> str | None:

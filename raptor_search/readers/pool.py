@@ -23,6 +23,7 @@ from typing import Any, Self
 from raptor_search.errors import READ_CODES, RaptorError, ReadError, UsageError
 from raptor_search.readers.limits import Limits
 from raptor_search.readers.result import ReadResult
+from raptor_search.readers.scan import Identity
 from raptor_search.readers.source import Source
 from raptor_search.readers.wire import Broken, receive, send
 
@@ -101,6 +102,16 @@ class ReadingPool:
         """
         found: tuple[Source, ReadResult] = self._ask(("file", Path(os.path.abspath(path))), path)
         return found
+
+    def identity(self, path: Path) -> Identity:
+        """As `readers.reading.read_identity`.
+
+        Raises:
+            UsageError: no such path, no scan there, or more than one.
+            ReadError: the header cannot be read; not a DICOM series.
+        """
+        identity: Identity = self._ask(("identity", Path(os.path.abspath(path))), path)
+        return identity
 
     def digest(self, source: Source) -> bytes:
         """As `content_digest`.

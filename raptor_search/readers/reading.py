@@ -8,6 +8,7 @@ from pathlib import Path
 from raptor_search.errors import ReadError, UsageError
 from raptor_search.readers.bids import bids_dataset, bids_modality, bids_session, bids_subject, kept_session
 from raptor_search.readers.dicom import read_dicom
+from raptor_search.readers.dicom_metadata import dicom_identity
 from raptor_search.readers.digests import digest_of
 from raptor_search.readers.discovery import discover
 from raptor_search.readers.geometry import geometry_of
@@ -21,7 +22,7 @@ from raptor_search.readers.volumes4d import number_of
 from raptor_search.readers.zips import is_zip, unpacked
 from raptor_search.volume import Volume
 
-__all__ = ["content_digest", "find_file", "read", "read_file", "read_with_digest"]
+__all__ = ["content_digest", "find_file", "read", "read_file", "read_identity", "read_with_digest"]
 
 NAMED = 10
 """Members that a message lists before it stops."""
@@ -65,8 +66,7 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
     Raises:
         UsageError, ReadError: as `read_file`.
     """
-    if not os.path.exists(path) and "#" in path.name:
-        outer = path.with_name(path.name.partition("#")[0])
+    if not os.path.exists(path) and (outer := _holder(path)):
         found = [one for one in discover([outer], volume_index="all") if isinstance(one, Source)]
         source = _only((one for one in found if one.uri == os.path.abspath(path)), path)
         with _on_disk(source) as inner:
@@ -78,6 +78,28 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
     else:
         source = _only(discover([path]), path)
         yield source, source
+
+
+def _holder(path: Path) -> Path | None:
+    """What lies on the disk of a URI that names a volume in it, such as "scans.zip#000001"; None where it is none."""
+    text = str(path)
+    places = [place for place, letter in enumerate(text) if letter == "#"]
+    named = next((Path(text[:place]) for place in places if os.path.exists(text[:place])), None)
+    # Nothing there: the sentence is about the file, not about a volume within it.
+    return named or (path.with_name(path.name.partition("#")[0]) if "#" in path.name else None)
+
+
+def read_identity(path: Path) -> Identity:
+    """The raw identifiers of the one scan of a path, as `read_file` takes it, from headers alone.
+
+    Raises:
+        UsageError: as `read_file`.
+        ReadError: the header cannot be read; not a DICOM series.
+    """
+    with find_file(path) as (_, source):
+        if source.format != "dicom":
+            raise ReadError("unsupported", f"the scan is {source.format}, which has no UIDs; expected a DICOM series")
+        return dicom_identity(source.files[0])
 
 
 def content_digest(source: Source) -> bytes:

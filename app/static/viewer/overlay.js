@@ -1,0 +1,51 @@
+// The grid of cells over the planes of one scan. A cell lies where its place in the embedded picture was: the
+// picture is a square that spans the longest side of the scan, its middle on the scan's middle, which is 0 mm here.
+"use strict";
+
+// NiiVue's number of a plane is the place of its picture in the embedding: axial, coronal, sagittal.
+const ACROSS = [0, 0, 1]; // the axis (R, A, S) that runs along a row of the picture, from plus to minus
+const DOWN = [1, 2, 2]; // and the one that runs down its columns, likewise
+
+function cellPicture(colours, rows, columns, plane) {
+  const picture = new OffscreenCanvas(columns, rows);
+  const size = rows * columns * 4;
+  const pixels = new Uint8ClampedArray(colours.slice(plane * size, (plane + 1) * size));
+  picture.getContext("2d").putImageData(new ImageData(pixels, columns, rows), 0, 0);
+  return picture;
+}
+
+// Pixels of a tile's corner at `mm` along its two axes.
+function onTile(tile, across, down) {
+  const [left, top, width, height] = tile.leftTopWidthHeight;
+  return [
+    left + ((across - tile.leftTopMM[0]) / tile.fovMM[0]) * width,
+    top + height - ((down - tile.leftTopMM[1]) / tile.fovMM[1]) * height,
+  ];
+}
+
+function drawOverlay(canvas, tiles, pictures, span, opacity) {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingEnabled = false;
+  context.globalAlpha = opacity;
+  for (const tile of tiles) {
+    if (tile.axCorSag > 2) continue;
+    const [fromX, fromY] = onTile(tile, span / 2, span / 2);
+    const [toX, toY] = onTile(tile, -span / 2, -span / 2);
+    context.save();
+    context.beginPath();
+    context.rect(...tile.leftTopWidthHeight);
+    context.clip();
+    context.translate(fromX, fromY);
+    context.scale(Math.sign(toX - fromX), Math.sign(toY - fromY));
+    context.drawImage(pictures[tile.axCorSag], 0, 0, Math.abs(toX - fromX), Math.abs(toY - fromY));
+    context.restore();
+  }
+}
+
+// The cell of a plane at a position, or null beside the grid.
+function cellAt(mm, plane, rows, columns, span) {
+  const column = Math.floor((0.5 - mm[ACROSS[plane]] / span) * columns);
+  const row = Math.floor((0.5 - mm[DOWN[plane]] / span) * rows);
+  return row >= 0 && row < rows && column >= 0 && column < columns ? (plane * rows + row) * columns + column : null;
+}
