@@ -57,23 +57,15 @@ def clusters(archive: Archive, cohort: Cohort) -> None:
 
 
 def _cluster(archive: Archive, one: Mapping[str, Any], name: str) -> None:
-    st.markdown(f"**{literal(name)}** · {count(int(one['scans']), 'scan')}")
     exemplar = archive.catalog.volumes([int(one["medoid"])])
-    if exemplar:
-        picture(archive.catalog.preview(exemplar[0].id), f"Exemplar. {alt_text(exemplar[0])}")
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    with left:
+        if exemplar:
+            picture(archive.catalog.preview(exemplar[0].id), f"Exemplar. {alt_text(exemplar[0])}")
+    with right:
+        st.markdown(f"**{literal(name)}**  \n{count(int(one['scans']), 'scan')}")
     if one["traits"]:
-        st.table(
-            [
-                {
-                    "More often": f"{column_name(trait['column'])}: {trait['value']}",
-                    "In it": f"{trait['inside']:,} of {trait['cluster']:,}",
-                    "In all": f"{trait['overall']:,} of {trait['known']:,}",
-                    "p": number(float(trait["p"])) if trait["p"] >= 0.0005 else "< 0.001",
-                }
-                for trait in one["traits"]
-            ],
-            hide_index=True,
-        )
+        st.table([_trait(trait) for trait in one["traits"]], hide_index=True)
     with st.container(horizontal=True):
         st.button(
             "Select its scans",
@@ -86,6 +78,16 @@ def _cluster(archive: Archive, one: Mapping[str, Any], name: str) -> None:
             f"Exemplar: case {exemplar[0].id}", key=f"exemplar {one['number']}", type="tertiary", icon=":material/info:"
         ):
             open_case(archive, exemplar[0].id)
+
+
+def _trait(trait: Mapping[str, Any]) -> dict[str, str]:
+    p = float(trait["p"])
+    return {
+        "More often": f"{column_name(trait['column'])}: {trait['value']}",
+        "In it": f"{trait['inside']:,} of {trait['cluster']:,}",
+        "In all": f"{trait['overall']:,} of {trait['known']:,}",
+        "p": "< 0.001" if p < 0.0005 else number(p),
+    }
 
 
 def outliers(archive: Archive, cohort: Cohort) -> None:

@@ -101,6 +101,7 @@ def _export_button(archive: Archive, words: str, ids: Ids) -> None:
         key="export",
         on_click="ignore",
         icon=":material/download:",
+        disabled=not archive.principal.may("export"),
     )
 
 
@@ -131,6 +132,9 @@ def _without(number: int) -> None:
 
 
 def _label(archive: Archive, stored: StoredSpec, ids: Ids) -> None:
+    if not archive.principal.may("label"):
+        st.caption("To decide about labels takes the role curator.")
+        return
     done = st.session_state.get("picked done")
     if done is not None:
         label, value, given = done

@@ -47,7 +47,11 @@ def scans_csv(archive: Archive, ids: Sequence[int] | Ids, title: str) -> bytes:
         archive: that holds them.
         ids: of the scans; those that are gone have no line.
         title: what was picked, in the first column of every line.
+
+    Raises:
+        AccessError: whoever asks may take nothing away.
     """
+    archive.require("export")
     records = [
         record for start in range(0, len(ids), BLOCK) for record in archive.catalog.volumes(ids[start : start + BLOCK])
     ]

@@ -10,7 +10,7 @@ from raptor_search.catalog import Ids
 from raptor_search.errors import QueryError
 from raptor_search.labelling import LabelProposal
 
-__all__ = ["Outlook", "accept_many", "label_many", "outlook", "undo_many"]
+__all__ = ["Outlook", "accept_many", "label_many", "label_one", "outlook", "undo_many"]
 
 NAMED = 20
 """Volumes that an audit row names."""
@@ -55,6 +55,20 @@ def label_many(archive: Archive, label: str, value: str, ids: Sequence[int] | Id
     return archive.catalog.set_labels(
         label, [(int(i), value.strip(), None) for i in ids], origin="accepted", author=author
     )
+
+
+def label_one(archive: Archive, label: str, value: str, volume_id: int, *, author: str) -> None:
+    """Give one scan a value, kept as accepted by `author`; it replaces one that was accepted or turned down before.
+
+    Raises:
+        UsageError: the scan is not there or has a given value, or the label's name is no name.
+        QueryError: the value is blank.
+    """
+    if not value.strip():
+        raise QueryError(f"label '{label}': a blank value; expected some text")
+    archive.require("label")
+    archive.catalog.audit(author, "label given by hand", f"volume {volume_id}, {label}")
+    archive.catalog.set_label(volume_id, label, value.strip(), origin="accepted", author=author)
 
 
 def accept_many(archive: Archive, label: str, chosen: Sequence[LabelProposal], *, author: str) -> list[int]:

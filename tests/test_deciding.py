@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from raptor_search.archive import Archive
-from raptor_search.deciding import accept_many, label_many, outlook, undo_many
-from raptor_search.errors import QueryError
+from raptor_search.deciding import accept_many, label_many, label_one, outlook, undo_many
+from raptor_search.errors import QueryError, UsageError
 from raptor_search.labelling import LabelProposal
 from tests.archives import DrawnArchive, draw, drawn_archive
 
@@ -50,6 +50,16 @@ def test_proposals_are_accepted_with_value_and_confidence(drawn: tuple[Archive, 
     assert accept_many(archive, "grade", chosen, author="bob") == ids[1:3]
     confidence = {one.volume_id: one.confidence for one in archive.catalog.labels("grade")}
     assert confidence == {ids[0]: None, ids[1]: 0.5 + ids[1] / 100, ids[2]: 0.5 + ids[2] / 100}
+
+
+def test_one_scan_is_labelled_anew_but_never_over_a_given_value(drawn: tuple[Archive, list[int]]) -> None:
+    archive, ids = drawn
+    label_one(archive, "grade", " III ", ids[0], author="bob")
+    assert grades(archive) == {ids[0]: ("III", "bob")}
+    with pytest.raises(UsageError, match="never overwritten"):
+        label_one(archive, "parity", "both", ids[0], author="bob")
+    with pytest.raises(QueryError, match="blank"):
+        label_one(archive, "grade", "", ids[0], author="bob")
 
 
 def test_a_value_that_is_none_is_refused_before_anything_is_stored(drawn: tuple[Archive, list[int]]) -> None:

@@ -21,16 +21,17 @@ LAYERS = (
     {"index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
     | {"rerank", "serving", "sketching", "surveying", "truth"}
-    | {"selecting", "erasure", "verifying", "backups", "upkeep", "reprojection"}
+    | {"contents", "selecting", "erasure", "verifying", "backups", "upkeep", "reprojection"}
     | {"knn", "auroc", "classes", "intervals", "propagation", "evaluation", "cohort"}
     | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model", "roc"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
+    | {"narrowing"}
     | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
     {"comparing"},
     {"archive"},
-    {"labelling", "assessing", "deciding"},
+    {"labelling", "assessing", "deciding", "kept_proposals"},
     {"report"},
 )
 """The modules of raptor_search, lowest first: each imports its own layer and those below. A new module finds its place

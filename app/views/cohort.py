@@ -38,6 +38,9 @@ DRAWN_AS_SVG = 2_000
 OFFERED_VALUES = 40
 """Values of a column that can be shown alone."""
 
+BESIDE = 800
+"""Height in pixels of what stands beside the map, so that what is picked follows below it at once."""
+
 ASIDE = ("Case", "Clusters", "Outliers", "Place a scan")
 
 
@@ -53,11 +56,14 @@ def show() -> None:
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
-        column = _choose_colour(archive, stored, cohort)
-        shown = _choose_values(column)
+        first, second = st.columns(2)
+        with first:
+            column = _choose_colour(archive, stored, cohort)
+        with second:
+            shown = _choose_values(column)
         _map(archive, stored, cohort, column, shown)
         quality(cohort)
-    with right:
+    with right, st.container(height=BESIDE, border=False):
         _aside(archive, stored, cohort)
     picked = cast("Picked | None", st.session_state.get("cohort picked"))
     if picked is not None:
@@ -107,7 +113,6 @@ def _choose_colour(archive: Archive, stored: StoredSpec, cohort: Cohort) -> Colu
         format_func=column_title,
         key="colour",
         persist_state="session",
-        width=320,
     )
     return column_of(archive, stored, cohort, name)
 

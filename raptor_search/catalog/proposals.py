@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from raptor_search.catalog.database import Queries
 from raptor_search.catalog.labels import check_name, storable
@@ -74,6 +74,11 @@ class ProposalQueries(Queries):
                 for one in kept
             )
             return len(kept)
+
+    def proposals_moment(self, name: str) -> float | None:
+        """When the label's proposals were stored (UTC seconds), or None: another moment, other proposals."""
+        with self._database.read() as session:
+            return session.scalar(select(func.max(ProposalRow.proposed_at)).where(ProposalRow.name == name))
 
     def proposals(self, name: str) -> list[StoredProposal]:
         """The proposals for a label, by volume; those that were accepted or turned down since are still there."""
