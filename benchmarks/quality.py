@@ -1,6 +1,6 @@
 """The paper's protocol on a MedMNIST-format file derived from real volumes: which encoder, K and centring tell most.
 
-    python benchmarks/quality.py [--cache DIR] [--encoders NAME ...] [--slices N] [--quick] [--json FILE]
+    python benchmarks/quality.py [--quick] [--cache DIR] [--encoders NAME ...] [--slices N] [--vit-slices N] [--json F]
 
 204 volumes of 64^3 voxels, 17 derived from each of 12 real ones (see indexer/demo/sources.py): moved, bent, shaded,
 made noisy, and with bright spheres planted as the label: none, left, right, both. Whole sources, and all sources of
@@ -131,7 +131,7 @@ def members(path: Path) -> list[str]:
 
 
 def sets_of(
-    path: Path, names: Sequence[str], cache: Path, slices: int
+    path: Path, names: Sequence[str], cache: Path, slices: dict[str, int]
 ) -> Iterator[tuple[str, NDArray[np.float16], tuple[int, ...] | None]]:
     """Name, vectors of all members, and their shape [plane, K, token] where they are embeddings."""
     for name in names:
@@ -140,7 +140,7 @@ def sets_of(
             yield name, np.stack(rows).astype(np.float16), None
             continue
         encoder = random_vit() if name == "random-vits14" else load_encoder(name)
-        spec = spec_for(encoder, replace(PRESETS["default"], slices_per_plane=slices))
+        spec = spec_for(encoder, replace(PRESETS["default"], slices_per_plane=slices[name]))
         folder = cache / f"{name}-{spec.fingerprint[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
@@ -231,14 +231,19 @@ def main() -> None:
             part.replace(path)
         labels = [npz_labels(path, member)["label"] for member in members(path)]
         splits = [member.partition("_")[0] for member in members(path)]
-        print(f"{len(labels)} volumes derived from {len(SOURCES)} real ones; test part, 95% intervals\n", flush=True)
+        slices = {
+            name: (arguments.vit_slices or arguments.slices) if "vit" in name else arguments.slices for name in METHODS
+        }
+        taken = ", ".join(f"{name} {slices[name]}" for name in arguments.encoders if name != "raw-16")
+        print(f"{len(labels)} volumes derived from {len(SOURCES)} real ones; test part, 95% intervals")
+        print(f"slices a plane: {taken or '-'}\n", flush=True)
         heads = ("AUROC", "balanced accuracy", "kNN AUROC", "kNN bal. accuracy", "mAP", "P@1")
         print(f"{'encoder':20}{'K':>4} {'centred':8}", *(f"{head:>19}" for head in heads), " kNN chose")
         codes = np.array([int(label) for label in labels])
         learned = np.array([split != "test" for split in splits])
         people = [*people_of(each, "train"), *people_of(each, "val")]
         choices = {}
-        for name, vectors, shape in sets_of(path, arguments.encoders, cache, arguments.slices):
+        for name, vectors, shape in sets_of(path, arguments.encoders, cache, slices):
             for line in rows_of(name, vectors, shape, labels, splits):
                 lines.append(line)
                 print_row(line)
@@ -253,6 +258,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps file and vectors (default: temporary)")
     parser.add_argument("--encoders", nargs="+", default=list(METHODS), choices=METHODS, help="default: all")
     parser.add_argument("--slices", type=int, default=32, help="slices a plane (default: 32, as the default preset)")
+    parser.add_argument("--vit-slices", type=int, help="of the two ViTs, which cost several times as much")
     parser.add_argument("--quick", action="store_true", help="48 volumes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a row an encoder, K and centring there")
     return parser.parse_args()

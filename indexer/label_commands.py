@@ -94,7 +94,9 @@ def propagate(
     label: Label,
     home: Home = DEFAULT_HOME,
     method: Annotated[str, typer.Option(help="knn or diffusion.")] = "knn",
-    k: Annotated[int, typer.Option("-k", help="Neighbours that vote.", min=1)] = 5,
+    k: Annotated[
+        int | None, typer.Option("-k", help="Neighbours that vote (default: 10, or as many as are labelled).", min=1)
+    ] = None,
     min_confidence: Annotated[float, typer.Option(help="A proposal below it abstains.", min=0, max=1)] = 0.6,
     coverage: Annotated[
         float | None, typer.Option(help="Abstain where a set of this coverage has not exactly one value.")

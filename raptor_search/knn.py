@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 __all__ = ["DEFAULT_NEIGHBOURS", "DEFAULT_TEMPERATURE", "Neighbours", "held_out_neighbours", "neighbours", "predict"]
 
-DEFAULT_NEIGHBOURS = 5
+DEFAULT_NEIGHBOURS = 10
+"""Chosen by the rule of `benchmarks/quality_defaults.py`; benchmarks/README.md has the figures."""
 
 DEFAULT_TEMPERATURE = 0.1
 """A neighbour whose score is this much lower weighs 1/e. (Wu et al. 2018, arXiv 1805.01978, use 0.07 on 200

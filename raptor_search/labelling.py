@@ -94,7 +94,7 @@ def proposals(
     label: str,
     *,
     method: PropagationMethod = "knn",
-    k: int = DEFAULT_NEIGHBOURS,
+    k: int | None = None,
     min_confidence: float = MIN_CONFIDENCE,
     coverage: float | None = None,
     spec: str | None = None,
@@ -105,7 +105,7 @@ def proposals(
         archive: that holds them.
         label: the label.
         method: how.
-        k: neighbours that vote, or are named.
+        k: neighbours that vote, or are named; None for `knn.DEFAULT_NEIGHBOURS`, or fewer where fewer are labelled.
         min_confidence: a proposal below it abstains.
         coverage: of conformal sets; a proposal abstains where its set has no value, or several.
         spec: fingerprint, or its start, of a spec that is not the default.
@@ -139,7 +139,7 @@ def proposals(
             archive.catalog.patient_keys(ids),
             candidates=_open(ids, values, turned_down),
             name=label,
-            k=k,
+            k=DEFAULT_NEIGHBOURS if k is None else k,
             min_confidence=min_confidence,
             coverage=coverage,
         )
@@ -151,15 +151,16 @@ def proposals(
     return _named(found, ids, notes)
 
 
-def comparison(archive: Archive, label: str, *, k: int = DEFAULT_NEIGHBOURS, spec: str | None = None) -> Comparison:
-    """Votes and spreading on hidden labels of the archive's own scans.
+def comparison(archive: Archive, label: str, *, k: int | None = None, spec: str | None = None) -> Comparison:
+    """Votes and spreading on hidden labels of the archive's own scans; `k` as for `proposals`.
 
     Raises:
         QueryError: fewer than two classes, or fewer than five labelled subjects.
     """
     _, graph = graph_of(archive.catalog, archive.spec(spec))
     values = archive.catalog.column_values(label, graph.ids)
-    return compare(graph, values, archive.catalog.patient_keys(graph.ids), name=label, k=k)
+    voters = DEFAULT_NEIGHBOURS if k is None else k
+    return compare(graph, values, archive.catalog.patient_keys(graph.ids), name=label, k=voters)
 
 
 def store(archive: Archive, label: str, found: LabelProposals, *, method: PropagationMethod, author: str) -> int:

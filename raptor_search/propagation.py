@@ -33,6 +33,9 @@ MIN_CONFIDENCE = 0.6
 MIN_SUBJECTS = 30
 """Labelled subjects that a calibration needs."""
 
+MIN_LABELLED = 5
+"""Labelled scans below which nobody votes, unless the caller says how many are to."""
+
 WEAK_PENALTY = 1e4
 """Inverse penalty of the calibration: all but none, since Platt's targets already keep the fit finite."""
 
@@ -103,7 +106,7 @@ def propose(
     *,
     candidates: Sequence[int] | None = None,
     name: str = "label",
-    k: int = DEFAULT_NEIGHBOURS,
+    k: int | None = None,
     temperature: float = DEFAULT_TEMPERATURE,
     min_confidence: float = MIN_CONFIDENCE,
     coverage: float | None = None,
@@ -122,7 +125,7 @@ def propose(
         groups: the subject of each scan; None, as a whole or for a scan, makes it a subject of its own.
         candidates: rows to propose for; None for all unlabelled ones.
         name: of the label, for messages.
-        k: neighbours that vote.
+        k: neighbours that vote; None for `knn.DEFAULT_NEIGHBOURS`, or all labelled scans where there are fewer.
         temperature: of the votes, see `knn.predict`.
         min_confidence: a proposal below it abstains.
         coverage: of conformal sets; a proposal abstains where its set has no class, or several. They are calibrated
@@ -130,7 +133,7 @@ def propose(
         mean: what centres the scores; None for the mean of `vectors`.
 
     Raises:
-        QueryError: the label has fewer than two classes, looks continuous, or has fewer labelled scans than k.
+        QueryError: the label has fewer than two classes, looks continuous, or has fewer labelled scans than k or five.
         ValueError: a candidate that is labelled, or lengths that differ.
     """
     if len(vectors) != len(labels):
@@ -140,6 +143,12 @@ def propose(
     asked = np.flatnonzero(classes.codes < 0) if candidates is None else np.unique(np.asarray(candidates, np.int64))
     if (classes.codes[asked] >= 0).any():
         raise ValueError("a candidate has a label already; expected unlabelled rows only")
+    if k is None:
+        if len(known) < MIN_LABELLED:
+            raise QueryError(
+                f"label '{name}': {len(known)} labelled scans; a vote takes {MIN_LABELLED}: label more, or choose k"
+            )
+        k = min(DEFAULT_NEIGHBOURS, len(known))
     if k > len(known):
         raise QueryError(f"label '{name}': {k} neighbours asked of {len(known)} labelled scans; choose a smaller k")
     subjects, notes = subject_codes(groups, len(vectors))

@@ -147,13 +147,23 @@ def test_the_same_call_gives_the_same_proposals():
     [
         ([None] * 5, "none of 5 scans has a value"),
         (["a", "a", "a", None, None], "all 3 labelled scans have the value 'a'"),
-        (["a", "b", None, None, None], "5 neighbours asked of 2 labelled scans"),
+        (["a", "b", None, None, None], "2 labelled scans; a vote takes 5: label more, or choose k"),
         ([f"{n}.5" for n in range(22)] + [None], "look continuous"),
     ],
 )
 def test_a_label_that_cannot_be_spread_is_refused_in_one_sentence(labels, message):
     with pytest.raises(QueryError, match=message):
         propose(np.random.default_rng(0).normal(size=(len(labels), 4)), labels, name="finding")
+
+
+def test_ten_vote_or_all_where_fewer_are_labelled():
+    vectors = np.random.default_rng(0).normal(size=(30, 6))
+    for labelled, voters in ((25, 10), (7, 7)):
+        labels = [("a", "b")[row % 2] if row < labelled else None for row in range(30)]
+        found = propose(vectors, labels, candidates=[29], name="finding")
+        assert len(found.items[0].supporting + found.items[0].opposing) == voters
+    with pytest.raises(QueryError, match="8 neighbours asked of 7 labelled scans"):
+        propose(vectors, labels, k=8, name="finding")
 
 
 def test_labels_of_another_length_are_refused():
