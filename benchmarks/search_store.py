@@ -12,7 +12,7 @@ from raptor_search.catalog.vectors import prefix
 from raptor_search.keys import ArchiveKey
 from raptor_search.specs import EmbeddingSpec
 
-__all__ = ["AGES", "SPEC_GRID", "filled", "spec_of"]
+__all__ = ["AGES", "SPEC_GRID", "filled", "reopened", "spec_of"]
 
 SPEC_GRID = (16, 16)
 
@@ -38,7 +38,7 @@ def filled(home: Path, drawn: Drawn, spec: EmbeddingSpec) -> tuple[Catalog, Stor
     The first row goes through `Catalog.commit_volume`; the others are copies of it but for keys, metadata and vector,
     without a sync for each.
     """
-    catalog = Catalog.open(home, ArchiveKey(home.with_name(f"{home.name}.key"), bytes(range(32))), mode="write")
+    catalog = _opened(home)
     stored = catalog.add_spec(spec, {})
     catalog.commit_volume(_first(catalog, stored, next(drawn.blocks())[1][0], drawn))
     catalog.close()
@@ -85,7 +85,18 @@ def filled(home: Path, drawn: Drawn, spec: EmbeddingSpec) -> tuple[Catalog, Stor
         )
     connection.execute("COMMIT")
     connection.close()
-    return Catalog.open(home, catalog.key, mode="write"), stored
+    return _opened(home), stored
+
+
+def reopened(home: Path) -> tuple[Catalog, StoredSpec]:
+    """An archive that `filled` has made before."""
+    catalog = _opened(home)
+    (stored,) = catalog.specs()
+    return catalog, stored
+
+
+def _opened(home: Path) -> Catalog:
+    return Catalog.open(home, ArchiveKey(home.with_name(f"{home.name}.key"), bytes(range(32))), mode="write")
 
 
 def _first(catalog: Catalog, stored: StoredSpec, vector: np.ndarray, drawn: Drawn) -> NewVolume:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from raptor_search.errors import IndexFileError, UsageError
 
-__all__ = ["Selection", "SketchIndex", "build", "check_factory", "default_factory", "load"]
+__all__ = ["Selection", "SketchIndex", "build", "check_factory", "default_factory", "is_narrowed", "load"]
 
 FLAT_BELOW = 10_000
 """Volumes up to which every sketch is compared: 40 MB of sketches, about a millisecond."""
@@ -56,6 +56,14 @@ def default_factory(volumes: int) -> str:
     if volumes < HNSW_FROM:
         return f"IVF{4096 if volumes < MORE_LISTS_FROM else 16384},RaBitQ"
     return "IVF65536_HNSW32,RaBitQ"
+
+
+def is_narrowed(factory: str) -> bool:
+    """Whether an index of this kind does better with fewer numbers than a sketch has: each of its numbers is a byte.
+
+    A list of all sketches is exact as it is, and one bit a number needs many of them.
+    """
+    return factory.startswith("IVF") and factory.endswith(",SQ8")
 
 
 NOTHING: Int64[np.ndarray, " none"] = np.empty(0, np.int64)
@@ -129,6 +137,7 @@ class SketchIndex:
         self.dim = int(index.d)
         self.size = int(index.ntotal)
         self._ivf = faiss.try_extract_index_ivf(index)
+        self._is_narrowed = isinstance(index, faiss.IndexPreTransform)
         self._is_one_bit = self._ivf is not None and isinstance(faiss.downcast_index(self._ivf), faiss.IndexIVFRaBitQ)
         self.lists = int(self._ivf.nlist) if self._ivf else 0
         self.code_bytes = int(self._ivf.code_size) if self._ivf else 4 * self.dim
@@ -203,7 +212,10 @@ class SketchIndex:
         visited = max(1, min(nprobe, self.lists))
         if self._is_one_bit:
             return faiss.IVFRaBitQSearchParameters(sel=selector, nprobe=visited, qb=QUERY_BITS)  # type: ignore[call-arg]
-        return faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
+        settings = faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
+        if self._is_narrowed:
+            return faiss.SearchParametersPreTransform(index_params=settings)  # type: ignore[call-arg]
+        return settings
 
     def extended(
         self,
@@ -236,6 +248,7 @@ def build(
     *,
     factory: str | None = None,
     held_out: Sequence[int] | NDArray[np.intp] = (),
+    narrowed: Float32[np.ndarray, "narrow dim"] | None = None,
 ) -> bytes:
     """An index over unit sketches, as bytes; equal input gives equal bytes.
 
@@ -244,6 +257,7 @@ def build(
         ids: primary keys of the volumes.
         factory: FAISS factory string; None chooses by size.
         held_out: rows that are indexed but not trained on, for an honest measure of recall.
+        narrowed: the map to fewer numbers that sketches and queries go through (`raptor_search.narrowing`).
 
     Raises:
         IndexFileError: a factory that FAISS refuses, or fewer rows to train on than it needs.
@@ -251,19 +265,35 @@ def build(
     factory = factory or default_factory(len(ids))
     data = _contiguous(sketches)
     with _translated(f"build {factory!r}"):
-        index = faiss.index_factory(data.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        dim = data.shape[1] if narrowed is None else len(narrowed)
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
         ivf = faiss.try_extract_index_ivf(index)
         if ivf:
             ivf.cp.spherical = True  # centroids of unit vectors under inner product
             ivf.cp.min_points_per_centroid = 1  # a warning on standard error otherwise
         else:
             index = faiss.IndexIDMap2(index)  # inverted lists keep ids by themselves
-        card = _for_training(ivf, data.shape[1])
+        if narrowed is not None:
+            index = faiss.IndexPreTransform(_linear(narrowed), index)
+        card = _for_training(ivf, dim)
         index.train(_sample(data, held_out, TRAINING_ROWS * int(ivf.nlist) if ivf else len(data)))
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
         if ivf and card is not None:
             ivf.clustering_index = None  # type: ignore[assignment]
         return _written(index)
+
+
+def _linear(matrix: Float32[np.ndarray, "narrow dim"]) -> faiss.LinearTransform:
+    transform = faiss.LinearTransform(matrix.shape[1], matrix.shape[0], False)
+    numbers = np.ascontiguousarray(matrix, np.float32).ravel()
+    held: Any = transform.A
+    if type(held).__module__.startswith("faiss"):
+        faiss.copy_array_to_vector(numbers, held)
+    else:  # the other package's class for the same C++ type (see `_written`)
+        for number in numbers.tolist():
+            held.append(number)
+    transform.is_trained = True
+    return transform
 
 
 def load(data: bytes, *, sha256: str) -> SketchIndex:
@@ -326,7 +356,8 @@ def _on_card(index: faiss.Index) -> faiss.Index | None:
     """A copy of the index on the graphics cards, or None: no card, or a kind of index that FAISS has not for them."""
     if not faiss.get_num_gpus():
         return None
-    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexIDMap2) else index
+    is_wrapped = isinstance(index, faiss.IndexIDMap2 | faiss.IndexPreTransform)
+    inner = faiss.downcast_index(index.index) if is_wrapped else index  # type: ignore[attr-defined]
     if not isinstance(inner, faiss.IndexFlat | faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer):
         return None
     return faiss.index_cpu_to_all_gpus(index)

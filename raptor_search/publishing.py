@@ -14,11 +14,17 @@ import numpy as np
 from raptor_search.catalog import Catalog, Generation, Ids, IndexVersion, NewIndexVersion, StoredSpec
 from raptor_search.drift import GROWTH, outgrown, reasons
 from raptor_search.errors import CatalogError, IndexFileError
-from raptor_search.index import SketchIndex, build, default_factory
+from raptor_search.index import SketchIndex, build, default_factory, is_narrowed
 from raptor_search.index_files import index_files, read_index, remove, write_index
 from raptor_search.measures import Measures
 from raptor_search.sketching import centre_all, centred_sketches, initial_mean, sketch_all
-from raptor_search.surveying import measured_background, measured_drift, measured_tuning
+from raptor_search.surveying import (
+    NARROW_FROM,
+    measured_background,
+    measured_drift,
+    measured_narrowing,
+    measured_tuning,
+)
 from raptor_search.truth import HELD_OUT, draw_held_out
 from raptor_search.tuning import Tuning
 
@@ -84,9 +90,9 @@ class _Publication:
         generation = self.catalog.generation(current.generation_id)
         if generation.centring != "archive" and self.ids.size >= MEAN_FROM:
             return self.train(None, f"{MEAN_FROM} volumes have a mean of their own")
-        if self.factory and self.factory != current.factory:
-            return self.train(generation, "another kind of index was asked for")
         index, measures = self._readable(current)
+        if self.factory and (self.factory != current.factory or (measures and not measures.factory_given)):
+            return self.train(generation, "another kind of index was asked for")
         if index is None or measures is None:
             return self.train(generation, "the index or its measures could not be read")
         if np.array_equal(index.ids, self.ids):
@@ -123,7 +129,10 @@ class _Publication:
         chosen = given or default_factory(found.size)
         # Of a few hundred scans all ask, and none can be spared.
         held_out = draw_held_out(found.size) if found.size > max(self.exact_limit, 2 * HELD_OUT) else ()
-        data = build(sketches, found, factory=chosen, held_out=held_out)
+        narrowed = None
+        if given is None and is_narrowed(chosen) and found.size > NARROW_FROM:
+            narrowed = measured_narrowing(self.catalog, self.stored, found, sketches, generation.mean, held_out)
+        data = build(sketches, found, factory=chosen, held_out=held_out, narrowed=narrowed)
         del sketches
         measures = Measures(
             tuning=Tuning(),

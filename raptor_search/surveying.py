@@ -1,6 +1,6 @@
 """What is measured on the archive itself, in passes over its vectors: settings, drift, background."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -10,22 +10,65 @@ from raptor_search.background import background_quantiles
 from raptor_search.catalog import PREFIX_COMPONENTS, Catalog, Ids, StoredSpec
 from raptor_search.drift import mean_shift
 from raptor_search.index import SketchIndex
+from raptor_search.narrowing import PAIRED, narrowing
 from raptor_search.scoring import centred, scores, widened
-from raptor_search.sketching import Mean, stored_blocks, unit_sketches
+from raptor_search.sketching import Mean, Sketches, stored_blocks, unit_sketches
 from raptor_search.specs import EmbeddingSpec
 from raptor_search.truth import HELD_OUT, draw_held_out, exact_neighbours
 from raptor_search.tuning import PrefixScores, Setting, Tuning, shares_for, tune
 
-__all__ = ["measured_background", "measured_drift", "measured_tuning", "prefix_of"]
+__all__ = [
+    "NARROW_FROM",
+    "measured_background",
+    "measured_drift",
+    "measured_narrowing",
+    "measured_tuning",
+    "prefix_of",
+]
 
 HALF = 2
 """Bytes of a stored number."""
+
+NARROW_FROM = 2 * sum(PAIRED)
+"""Volumes from which an index may hold fewer numbers than a sketch has: a map learned from half of an archive would fit
+those scans better than the others."""
 
 
 def measured_background(catalog: Catalog, stored: StoredSpec, ids: Ids, mean: Mean) -> Float32[np.ndarray, " q"]:
     """Quantiles of the scores between scans of different patients, of a sample of the archive."""
     found, vectors = catalog.found_vectors(ids[draw_held_out(ids.size)], stored.id)
     return background_quantiles(centred(vectors, mean), catalog.patient_keys(found), catalog.content_keys(found))
+
+
+def measured_narrowing(
+    catalog: Catalog,
+    stored: StoredSpec,
+    ids: Ids,
+    sketches: Sketches,
+    mean: Mean,
+    held_out: Sequence[int] | NDArray[np.intp],
+) -> Float32[np.ndarray, "narrow dim"]:
+    """The map to fewer numbers for these sketches, from the scores among a sample of their scans.
+
+    Args:
+        catalog: of the archive.
+        stored: the spec.
+        ids: of the scans, sorted.
+        sketches: their unit sketches.
+        mean: that scores are centred on.
+        held_out: rows that have no part in it, for an honest measure of recall.
+    """
+    spared = np.delete(np.arange(ids.size), held_out)
+    drawn = np.random.default_rng(1).choice(spared, sum(PAIRED), replace=False)
+    first, second = (ids[np.sort(rows)] for rows in np.split(drawn, PAIRED[:1]))
+    one, vectors = catalog.found_vectors(first, stored.id)
+    asking = centred(vectors, mean)
+    other, products = [], []
+    for there, block in stored_blocks(catalog, stored, second):
+        other.append(there)
+        products.append(centred(block, mean) @ asking.T)
+    places = [np.searchsorted(ids, some) for some in (one, np.concatenate(other))]
+    return narrowing(sketches[places[0]], sketches[places[1]], np.concatenate(products))
 
 
 def measured_tuning(catalog: Catalog, stored: StoredSpec, index: SketchIndex, mean: Mean) -> Tuning:

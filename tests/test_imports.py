@@ -27,6 +27,7 @@ LAYERS = (
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
     | {"narrowing"}
+    | {"narrowing"}
     | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
     {"comparing"},
