@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from raptor_search.catalog import Value
 
-__all__ = ["COLUMN_NAMES", "column_name", "count", "literal", "literal_html", "shown", "when"]
+__all__ = ["COLUMN_NAMES", "column_name", "count", "literal", "literal_html", "shown", "size", "when"]
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -88,6 +88,14 @@ def shown(value: Value | None) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 scan", "64 scans", "1,204 scans"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(amount: int) -> str:
+    """Bytes in words: "640 kB", "1.2 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if amount >= factor:
+            return f"{amount / factor:,.1f} {unit}"
+    return f"{amount / 1e3:,.0f} kB"
 
 
 def when(seconds: float) -> str:

@@ -35,8 +35,9 @@ def select(
     *,
     patient: str | None = None,
     where: str | None = None,
+    ids: Sequence[int] = (),
 ) -> Selection:
-    """The volumes that are meant by exactly one of three ways.
+    """The volumes that are meant by exactly one of four ways.
 
     Args:
         catalog: of the archive.
@@ -44,13 +45,14 @@ def select(
             of the volumes that a file holds, a folder everything below it.
         patient: the id as the files have it.
         where: a filter, as a search takes it.
+        ids: of the volumes themselves.
 
     Raises:
-        UsageError: none or several of the ways, a source that the archive does not know, or a patient's name that
-            participants of several data sets have.
+        UsageError: none or several of the ways, a volume or source that the archive does not know, or a patient's
+            name that participants of several data sets have.
         QueryError: a filter that cannot be.
     """
-    ways = sum((bool(sources), patient is not None, where is not None))
+    ways = sum((bool(sources), patient is not None, where is not None, bool(ids)))
     if ways != 1:
         raise UsageError("which scans? give sources, or --patient ID, or --where FILTER: exactly one of them")
     if patient is not None:
@@ -58,8 +60,12 @@ def select(
     if where is not None:
         condition = parse_where(where)
         found = [catalog.ids(stored.id, condition) for stored in catalog.specs()]
-        ids = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
-        return Selection(ids, frozenset(), frozenset())
+        found_ids = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        return Selection(found_ids, frozenset(), frozenset())
+    if ids:
+        for volume_id in ids:
+            catalog.volume(volume_id)
+        return Selection(np.unique(np.array(ids, np.int64)), frozenset(), frozenset())
     return _at(catalog, [_absolute(source) for source in sources])
 
 

@@ -94,6 +94,7 @@ class Upkeep:
         *,
         patient: str | None = None,
         where: str | None = None,
+        ids: Sequence[int] = (),
         author: str | None = None,
     ) -> int:
         """Take scans out of the archive: they are found no longer. Indexing their sources brings them back.
@@ -101,7 +102,8 @@ class Upkeep:
         Args:
             sources: files and folders as they were indexed; or
             patient: the id as the files have it; or
-            where: a filter, as `search` takes it. Exactly one of the three.
+            where: a filter, as `search` takes it; or
+            ids: of the volumes. Exactly one of the four.
             author: who asks; None for whoever acts through this archive.
 
         Returns:
@@ -115,7 +117,7 @@ class Upkeep:
         """
         self.require("remove")
         with self.writing():
-            chosen = select(self.catalog, sources, patient=patient, where=where)
+            chosen = select(self.catalog, sources, patient=patient, where=where, ids=ids)
             return self.catalog.remove(chosen.ids, sorted(chosen.source_keys), author=author or self.principal.name)
 
     def erase(
@@ -123,6 +125,7 @@ class Upkeep:
         sources: Sequence[Path | str] = (),
         *,
         patient: str | None = None,
+        ids: Sequence[int] = (),
         author: str | None = None,
         progress: Step | None = None,
     ) -> EraseReport:
@@ -136,13 +139,14 @@ class Upkeep:
 
         Args:
             sources: files and folders as they were indexed; or
-            patient: the id as the files have it: nothing of this patient is indexed again, even if nothing is there.
+            patient: the id as the files have it: nothing of this patient is indexed again, even if nothing is there; or
+            ids: of the volumes.
             author: who asks; None for whoever acts through this archive.
             progress: hears what is done.
 
         Raises:
             AccessError: the role does not suffice.
-            UsageError: neither or both are given, or the archive does not know a source.
+            UsageError: none or several are given, or the archive does not know a source.
             LockedError: another process writes to the archive.
             IndexFileError, CatalogError: the disk is full or the database busy. The scans are gone from every
                 answer; run the command again, and what is left of them will be.
@@ -150,7 +154,7 @@ class Upkeep:
         self.require("erase")
         hear = progress or silent
         with self.writing(hear):
-            chosen = select(self.catalog, sources, patient=patient)
+            chosen = select(self.catalog, sources, patient=patient, ids=ids)
             done = self.catalog.erase(
                 chosen.ids,
                 author=author or self.principal.name,
@@ -160,14 +164,21 @@ class Upkeep:
             purge(self.catalog, self.home, hear)
         return EraseReport(done.volumes, done.duplicates, len(chosen.source_keys))
 
-    def meant(self, sources: Sequence[Path | str] = (), *, patient: str | None = None) -> Selection:
-        """What `erase` would be about, so that it can be asked first.
+    def meant(
+        self,
+        sources: Sequence[Path | str] = (),
+        *,
+        patient: str | None = None,
+        where: str | None = None,
+        ids: Sequence[int] = (),
+    ) -> Selection:
+        """What `remove` or `erase` would be about, so that it can be asked first.
 
         Raises:
-            UsageError: as `erase`.
+            AccessError, UsageError, QueryError: as they do.
         """
         self.require("remove")
-        return select(self.catalog, sources, patient=patient)
+        return select(self.catalog, sources, patient=patient, where=where, ids=ids)
 
     def verify(self, *, progress: Step | None = None) -> VerifyReport:
         """Check every row, reference and hash, and say what is wrong. Changes nothing; others may write meanwhile.

@@ -1,23 +1,23 @@
-"""Archive: what is in it, how it was embedded and indexed, and what could not be read and why."""
-
-from collections import Counter
-from pathlib import Path
+"""Archive: what is in it, how it was embedded and indexed, what could not be read; indexing more, and removing."""
 
 import streamlit as st
 
 from app.charts import bars
 from app.facets import Facets, facets
+from app.growth import growth_chart
 from app.guidance import how_to_begin
-from app.session import home, open_archive
-from app.words import column_name, literal, when
+from app.indexing import index_more
+from app.quarantine import quarantine
+from app.removal import removal
+from app.session import open_archive
+from app.words import column_name, literal, size, when
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
-from raptor_search.errors import READ_CODES
+from raptor_search.contents import by_site, growth, space
 
 __all__ = ["show"]
 
 SHOWN_VALUES = 12
-SHOWN_QUARANTINE = 500
 
 
 def show() -> None:
@@ -25,16 +25,18 @@ def show() -> None:
     archive = open_archive()
     st.title("Archive", anchor=False)
     stored = archive.catalog.default_spec()
-    quarantined = archive.catalog.quarantined()
     if stored is None or archive.catalog.count() == 0:
         how_to_begin()
     else:
         known = facets(archive, stored)
-        _numbers(archive, stored, known, len(quarantined))
-        _contents(known)
+        _numbers(archive, stored, known, len(archive.catalog.quarantined()))
+        _contents(archive, known)
         _specs(archive)
         _indexes(archive)
-    _quarantine(archive)
+        _room(archive)
+        index_more(archive)
+    quarantine(archive)
+    removal(archive)
 
 
 def _numbers(archive: Archive, stored: StoredSpec, known: Facets, quarantined: int) -> None:
@@ -50,9 +52,17 @@ def _numbers(archive: Archive, stored: StoredSpec, known: Facets, quarantined: i
         column.metric(name, value, border=True)
 
 
-def _contents(known: Facets) -> None:
+def _contents(archive: Archive, known: Facets) -> None:
     st.header("What is in it", anchor=False)
-    charts = {column_name(name): counts for name, counts in known.columns.items()} | known.labels
+    st.markdown("**Scans over time**")
+    st.plotly_chart(
+        growth_chart(growth(archive.catalog)),
+        key="growth",
+        config={"displayModeBar": False},
+        alt="How many scans the archive had at the end of each day on which scans came",
+    )
+    sites = by_site(archive.catalog)
+    charts = {column_name(name): counts for name, counts in known.columns.items()} | {"Site": sites} | known.labels
     columns = st.columns(3, gap="large")
     for number, (name, counts) in enumerate(charts.items()):
         with columns[number % len(columns)]:
@@ -61,6 +71,19 @@ def _contents(known: Facets) -> None:
             st.plotly_chart(bars(shown), key=f"bars {number}", config={"displayModeBar": False}, alt=f"Scans by {name}")
             if len(counts) > len(shown):
                 st.caption(f"and {len(counts) - len(shown):,} rarer values")
+
+
+def _room(archive: Archive) -> None:
+    st.header("Room on the disk", anchor=False)
+    used = space(archive.home)
+    cells = (
+        ("Catalog", "on its server" if used.catalog is None else size(used.catalog)),
+        ("Indexes", size(used.indexes)),
+        ("Other files", size(used.other)),
+        ("Free", size(used.free)),
+    )
+    for column, (name, value) in zip(st.columns(len(cells)), cells, strict=True):
+        column.metric(name, value, border=True)
 
 
 def _specs(archive: Archive) -> None:
@@ -102,38 +125,6 @@ def _indexes(archive: Archive) -> None:
         return
     st.dataframe(rows, hide_index=True)
     st.caption("Scans that came after a version was made are compared one by one, so that none is missed.")
-
-
-def _quarantine(archive: Archive) -> None:
-    st.header("Quarantine", anchor=False)
-    records = archive.catalog.quarantined()
-    if not records:
-        st.write("Nothing is quarantined: every scan that was found could be read.")
-        return
-    st.write(
-        "These could not be read and are untouched: once mended, the same `raptor index` run takes them in. "
-        "Only the file or folder is named here; `raptor status --json` gives the whole path."
-    )
-    for code, number in Counter(record.code for record in records).most_common():
-        st.markdown(f"- {number:,} {code}: {READ_CODES[code]}")
-    rows = [
-        {
-            "Source": _name(record.locator),
-            "Reason": record.reason,
-            "Code": record.code,
-            "Tried": record.attempts,
-            "Last": when(record.last_at),
-        }
-        for record in records[:SHOWN_QUARANTINE]
-    ]
-    st.dataframe(rows, hide_index=True)
-    if len(records) > SHOWN_QUARANTINE:
-        st.caption(f"... and {len(records) - SHOWN_QUARANTINE:,} more: `raptor status --home {home()}`")
-
-
-def _name(locator: str) -> str:
-    """The file or folder alone: the path above it, and a series' UID within it, may name a patient."""
-    return Path(locator.partition("#")[0]).name
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from raptor_search.catalog.proposals import ProposalQueries
 from raptor_search.catalog.removing import RemovalQueries
 from raptor_search.catalog.schema import absent_message, current_state, migrate, newer_message, older_message
 from raptor_search.catalog.tables import SettingRow
+from raptor_search.catalog.tallies import TallyQueries
 from raptor_search.catalog.tokens import TokenQueries
 from raptor_search.catalog.versions import VersionQueries
 from raptor_search.catalog.volumes import VolumeQueries
@@ -41,6 +42,7 @@ class Catalog(
     TokenQueries,
     CohortQueries,
     ProposalQueries,
+    TallyQueries,
 ):
     """Everything that an archive knows, as frozen records and arrays.
 
