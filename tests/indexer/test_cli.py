@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from raptor_search.readers.pool import ReadingPool
 from raptor_search.readers.writing import write_nifti
 from tests.indexer.command import Outcome, Raptor
 from tests.indexer.scans import AFFINE, blob, write_scan, written_series
@@ -54,9 +55,13 @@ def test_an_indexed_scan_is_its_own_first_hit(raptor: Raptor, scans: Path, home:
     assert found["index_version"] == 1
 
 
-def test_a_second_run_adds_nothing_and_a_new_file_alone(raptor: Raptor, scans: Path, home: Path) -> None:
+def test_a_second_run_reads_and_adds_nothing_and_a_new_file_alone(
+    raptor: Raptor, scans: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert raptor("index", scans, "--home", home, *LITE, "--json").json["added"] == 3
-    again = raptor("index", scans, "--home", home, "--json").json
+    with monkeypatch.context() as patched:
+        patched.delattr(ReadingPool, "_ask")  # no scan is read, nor hashed
+        again = raptor("index", scans, "--home", home, "--json").json
     assert (again["added"], again["present"], again["volumes"]) == (0, 3, 3)
     write_scan(scans / "sub-03" / "scan3.nii.gz", 3)
     more = raptor("index", scans, "--home", home, "--json").json
@@ -253,6 +258,12 @@ def test_a_projection_that_no_spec_can_have_is_one_line_before_any_weights(
     weights = ("--encoder", "dinov2-small", "--weights", tmp_path / "absent.safetensors")
     outcome = raptor("embed", scans, "--out", tmp_path / "out", *weights, option, value)
     one_line(outcome, f"{option} {value}: expected {expected}")
+
+
+def test_a_precision_that_cannot_be_is_one_line(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one_line(raptor("embed", scans, "--out", out, *LITE, "--precision", "int8"), "expected a DINOv2")
+    one_line(raptor("embed", scans, "--out", out, *LITE, "--precision", "fp8"), "expected one of exact, int8")
 
 
 def test_a_second_spec_has_its_own_vectors_and_index(raptor: Raptor, scans: Path, home: Path) -> None:

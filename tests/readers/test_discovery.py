@@ -186,6 +186,28 @@ def test_slices_become_a_series_by_its_uid_over_folders(
     np.testing.assert_array_equal(read(found).volume.voxels, voxels)
 
 
+def bytes_read() -> int:
+    """By this process, since it began."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_many_series_are_found_by_their_headers_alone(tmp_path: Path, draw: Callable[..., NDArray[np.int16]]) -> None:
+    for number in range(20):
+        write_dicom_series(
+            tmp_path / f"{number:03d}", draw(number, (256, 256, 3)), np.eye(4), modality="CT", patient_id="p",
+            seed=str(number),
+        )  # fmt: skip
+    list(discover([tmp_path]))  # imports are over, and the kernel knows the files
+    announced: list[Path] = []
+    before = bytes_read()
+    found = list(discover([tmp_path], on_file=announced.append))
+    read_now = bytes_read() - before
+    assert [len(one.files) for one in found if isinstance(one, Source)] == [3] * 20
+    assert len(announced) == 60
+    # 128 KiB of pixels a file: the first 4 KiB to tell its kind, the first 16 KiB for its header.
+    assert read_now <= 60 * 22 * 1024
+
+
 def test_two_series_in_one_folder_are_two_sources(
     tmp_path: Path, series: list[Path], draw: Callable[..., NDArray[np.int16]], affine: NDArray[np.float64]
 ) -> None:
