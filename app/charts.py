@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from app.palette import ACCENT, SEQUENCE, SIGNED
+from app.palette import ACCENT, SEQUENCE, SIGNED, marks
 from app.words import literal_html
 from raptor_search.efficiency import CurvePoint
 from raptor_search.region import Region
@@ -21,10 +21,15 @@ __all__ = [
     "confusion",
     "efficiency",
     "match",
+    "per_class",
+    "roc",
     "spread",
 ]
 
 Figure: TypeAlias = go.Figure
+
+_DASHES = ("solid", "dash", "dot", "dashdot")
+"""The colours are used up after seven lines."""
 
 _BARE = {"visible": False, "showgrid": False, "zeroline": False}
 
@@ -109,6 +114,52 @@ def calibration(bins: Sequence[tuple[int, float, float]]) -> Figure:
     figure.update_xaxes(title="confidence", range=[0, 1.06])
     figure.update_yaxes(title="share of right answers", range=[-0.06, 1.06])
     figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 8, "b": 0}, showlegend=False)
+    return figure
+
+
+def roc(curves: Mapping[str, Float[np.ndarray, "p 2"]], areas: Mapping[str, str]) -> Figure:
+    """ROC curves by class: share found over share of false alarms; chance is the diagonal.
+
+    Args:
+        curves: points of each class.
+        areas: the AUROC of each, as the legend has it.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": "#9aa5ad", "dash": "dot"}, hoverinfo="skip", showlegend=False
+    )
+    looks = marks(list(curves))
+    for place, (name, points) in enumerate(curves.items()):
+        figure.add_scatter(
+            x=points[:, 0],
+            y=points[:, 1],
+            mode="lines",
+            name=f"{literal_html(name)} {areas[name]}",
+            line={"color": looks[name].colour, "dash": _DASHES[place // 7 % len(_DASHES)], "width": 2},
+            hovertemplate="false alarms %{x:.2f}, found %{y:.2f}<extra></extra>",
+        )
+    figure.update_xaxes(title="share of false alarms", range=[-0.02, 1.02])
+    figure.update_yaxes(title="share found", range=[-0.02, 1.02])
+    figure.update_layout(height=320, margin={"l": 0, "r": 0, "t": 8, "b": 0}, legend={"title": {"text": "AUROC"}})
+    return figure
+
+
+def per_class(areas: Mapping[str, float]) -> Figure:
+    """AUROC of each class, with chance as a line; a class without one has no dot."""
+    names = [literal_html(name) for name in areas]
+    figure = go.Figure(
+        go.Scatter(
+            x=list(areas.values()),
+            y=names,
+            mode="markers",
+            marker={"color": ACCENT, "size": 11},
+            hovertemplate="%{y}: AUROC %{x:.3f}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=0.5, line={"color": "#9aa5ad", "dash": "dot"})
+    figure.update_xaxes(title="AUROC (chance is the dotted line)", range=[-0.03, 1.03])
+    figure.update_yaxes(type="category", autorange="reversed", ticksuffix="  ")
+    figure.update_layout(height=100 + 26 * len(names), margin={"l": 0, "r": 0, "t": 8, "b": 0}, showlegend=False)
     return figure
 
 

@@ -1,23 +1,33 @@
 """What an evaluation found, as a page shows it: figures with intervals, tables, plots, leaks and confounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import streamlit as st
 
-from app.charts import calibration, confusion, efficiency
+from app.charts import calibration, confusion, efficiency, per_class, roc
+from app.guidance import remarks
 from app.words import column_name, count, literal
 from raptor_search.assessing import Assessment
 from raptor_search.assessment import MethodResult
 from raptor_search.confounds import Confound
+from raptor_search.evaluation import Baseline, Figure
 from raptor_search.figures import Measured
+from raptor_search.leaving_out import majority_confusion
 from raptor_search.report import number
 
-__all__ = ["confounds", "diagnosis", "differences", "leaks", "method_name", "retrieval"]
+__all__ = ["LEAVE_OUT", "confounds", "diagnosis", "differences", "leaks", "left_out", "method_name", "retrieval"]
 
 CARDS = 3
 """Figures shown large; the table has them all."""
 
 SHOWN_PAIRS = 50
+
+LEAVE_OUT = "leave one out"
+"""The method that needs no folds; the library's `leave_out`."""
+
+ROC_CLASSES = 14
+"""Classes whose ROC curves are drawn; the table has every area."""
 
 MEANING = {
     "AUROC": "How often a scan of a class gets more of it than a scan of another class; mean over the classes.",
@@ -30,6 +40,8 @@ MEANING = {
 
 def method_name(method: str, *, of_classes: bool) -> str:
     """A method in words."""
+    if method == LEAVE_OUT:
+        return "Leave-one-out kNN"
     if method == "knn":
         return "kNN"
     return "Logistic regression" if of_classes else "Ridge regression"
@@ -37,15 +49,8 @@ def method_name(method: str, *, of_classes: bool) -> str:
 
 def diagnosis(result: MethodResult, classes: Sequence[str]) -> None:
     """How well one method tells the label."""
-    cards = result.figures[:CARDS]
     trivial = "majority baseline" if classes else "mean baseline"
-    for column, figure in zip(st.columns(CARDS), cards, strict=False):
-        with column, st.container(border=True):
-            st.metric(figure.name, number(figure.value), help=MEANING.get(figure.name))
-            st.html(
-                f'<div class="rs-facts">[{number(figure.low)}, {number(figure.high)}]<br>'
-                f'<span class="rs-quiet">{trivial} {number(figure.majority)}</span></div>'
-            )
+    _cards(result.figures[:CARDS], trivial)
     _figures(result.figures, trivial)
     if classes:
         _classes(result, classes)
@@ -78,17 +83,86 @@ def _classes(result: MethodResult, classes: Sequence[str]) -> None:
     with right:
         st.markdown("**Is its confidence right**")
         _plot(calibration(result.reliability), f"calibration {key}", "Share of right answers over confidence")
-    st.dataframe(
-        {
-            "Class": list(classes),
-            "Scans": result.confusion.sum(axis=1).tolist(),
-            "AUROC": [number(value) for value in result.class_auroc],
-        },
-        hide_index=True,
-    )
+    left, right = st.columns(2, gap="large")
+    areas = dict(zip(classes, result.class_auroc, strict=True))
+    with left:
+        st.markdown("**Found against false alarms**")
+        _roc(result, classes, key)
+    with right:
+        st.markdown("**Class by class**")
+        _plot(per_class(areas), f"per class {key}", _areas_in_words(areas))
+    _class_table(classes, result.confusion, result.class_auroc)
     if result.curve:
         st.markdown("**How many labelled subjects it takes**")
         _plot(efficiency(result.curve), f"curve {key}", "AUROC over the number of subjects to learn from")
+
+
+def _roc(result: MethodResult, classes: Sequence[str], key: str) -> None:
+    drawn = [row for row, points in enumerate(result.roc) if len(points)]
+    if not drawn:
+        st.caption("No class can be told from the rest here.")
+        return
+    shown = drawn[:ROC_CLASSES]
+    curves = {classes[row]: result.roc[row] for row in shown}
+    areas = {classes[row]: number(result.class_auroc[row]) for row in shown}
+    _plot(roc(curves, areas), f"roc {key}", f"ROC curves; {_areas_in_words(areas)}")
+    if len(drawn) > len(shown):
+        st.caption(f"and {len(drawn) - len(shown):,} classes more in the table below")
+
+
+def _areas_in_words(areas: Mapping[str, float] | Mapping[str, str]) -> str:
+    told = [f"{name} {area if isinstance(area, str) else number(area)}" for name, area in areas.items()]
+    return f"AUROC by class: {', '.join(told)}"
+
+
+def _class_table(classes: Sequence[str], matrix: np.ndarray, areas: Sequence[float]) -> None:
+    st.dataframe(
+        {
+            "Class": list(classes),
+            "Scans": matrix.sum(axis=1).tolist(),
+            "Told rightly": matrix.diagonal().tolist(),
+            "AUROC": [number(value) for value in areas],
+        },
+        hide_index=True,
+    )
+
+
+def left_out(found: Baseline) -> None:
+    """What leave-one-out kNN tells of a label, beside always answering the most frequent class."""
+    st.caption(
+        f"{count(found.scans, 'scan')} of {count(found.subjects, 'subject')}: each is answered by its {found.k} "
+        "nearest scans of other subjects. Nothing is trained or chosen. In brackets 95% intervals, subjects resampled."
+    )
+    remarks(found.notes)
+    _cards(found.figures, "majority baseline")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Which classes are mixed up**")
+        _plot(
+            confusion(found.classes, found.confusion),
+            "confusion left out",
+            "Confusion matrix: scans by class and answer",
+        )
+    with right:
+        st.markdown(f"**The majority baseline: always {literal(found.majority_class)}**")
+        _plot(
+            confusion(found.classes, majority_confusion(found)),
+            "confusion of the majority",
+            f"Confusion matrix where every answer is {found.majority_class}",
+        )
+    areas = dict(zip(found.classes, found.class_auroc, strict=True))
+    _plot(per_class(areas), "per class left out", _areas_in_words(areas))
+    _class_table(found.classes, found.confusion, found.class_auroc)
+
+
+def _cards(figures: Sequence[Measured | Figure], trivial: str) -> None:
+    for column, figure in zip(st.columns(CARDS), figures, strict=False):
+        with column, st.container(border=True):
+            st.metric(figure.name, number(figure.value), help=MEANING.get(figure.name))
+            st.html(
+                f'<div class="rs-facts">[{number(figure.low)}, {number(figure.high)}]<br>'
+                f'<span class="rs-quiet">{trivial} {number(figure.majority)}</span></div>'
+            )
 
 
 def retrieval(found: Assessment) -> None:

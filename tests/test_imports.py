@@ -27,12 +27,12 @@ LAYERS = (
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
     | {"narrowing"}
-    | {"narrowing"}
     | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
     {"comparing"},
+    {"questions"},
     {"archive"},
-    {"labelling", "assessing", "deciding", "kept_proposals"},
+    {"labelling", "assessing", "deciding", "kept_proposals", "leaving_out"},
     {"report"},
 )
 """The modules of raptor_search, lowest first: each imports its own layer and those below. A new module finds its place

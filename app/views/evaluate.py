@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import streamlit as st
 
 from app.facets import Facets, facets
-from app.findings import confounds, diagnosis, differences, leaks, method_name, retrieval
+from app.findings import LEAVE_OUT, confounds, diagnosis, differences, leaks, left_out, method_name, retrieval
 from app.guidance import remarks, say, spec_or_guide
 from app.session import evaluation_turn, identity, open_archive
 from app.words import column_name, count, literal
@@ -14,6 +14,8 @@ from raptor_search.archive import Archive
 from raptor_search.assessing import Assessment, assess
 from raptor_search.catalog import StoredSpec
 from raptor_search.errors import QueryError
+from raptor_search.evaluation import Baseline
+from raptor_search.leaving_out import leave_out
 from raptor_search.protocol import METHODS, Method
 from raptor_search.report import html_report
 
@@ -28,8 +30,16 @@ class Wanted(NamedTuple):
     label: str
     as_number: bool
     methods: tuple[Method, ...]
+    leave_out: bool
     where: str
     with_curve: bool
+
+
+class Found(NamedTuple):
+    """What was measured: by folds, by leaving one subject out, or why neither can be."""
+
+    folds: Assessment | QueryError | None
+    left_out: Baseline | QueryError | None
 
 
 def show() -> None:
@@ -66,11 +76,12 @@ def _ask(archive: Archive, known: Facets) -> Wanted | None:
         )
         methods = st.pills(
             "Methods",
-            METHODS,
+            METHODS if as_number else (*METHODS, LEAVE_OUT),
             default=METHODS,
             selection_mode="multi",
+            help="Leave-one-out kNN trains nothing, and serves where a class is too rare for folds of subjects.",
             format_func=lambda method: method_name(method, of_classes=not as_number),
-            key="evaluate methods",
+            key="evaluate methods for numbers" if as_number else "evaluate methods",
             persist_state="session",
         )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
@@ -98,7 +109,7 @@ def _ask(archive: Archive, known: Facets) -> Wanted | None:
         st.info("Choose a method.")
         return None
     chosen = tuple(method for method in METHODS if method in methods)
-    return Wanted(label, as_number, chosen, where.strip(), with_curve and not as_number)
+    return Wanted(label, as_number, chosen, LEAVE_OUT in methods, where.strip(), with_curve and not as_number)
 
 
 def _classes(known: Facets) -> list[str]:
@@ -121,40 +132,70 @@ def _evaluate(archive: Archive, stored: StoredSpec, wanted: Wanted) -> None:
     """Measure, and keep what was found, or why nothing can be, for the session."""
     moment = identity(), archive.catalog.moment(stored.id)
     with st.spinner("Methods learn and are tested, patient by patient", show_time=True), evaluation_turn():
-        try:
-            found: Assessment | QueryError = assess(
-                archive,
-                wanted.label,
-                as_number=wanted.as_number,
-                methods=wanted.methods,
-                where=wanted.where or None,
-                spec=stored.fingerprint,
-                with_curve=wanted.with_curve,
-            )
-        except QueryError as error:
-            found = error
-    st.session_state["evaluated"] = wanted, moment, found
+        by_folds = _by_folds(archive, stored, wanted) if wanted.methods else None
+        refused = isinstance(by_folds, QueryError) and not wanted.as_number
+        left = _left_out(archive, stored, wanted) if wanted.leave_out or refused else None
+    st.session_state["evaluated"] = wanted, moment, Found(by_folds, left)
+
+
+def _by_folds(archive: Archive, stored: StoredSpec, wanted: Wanted) -> Assessment | QueryError:
+    try:
+        return assess(
+            archive,
+            wanted.label,
+            as_number=wanted.as_number,
+            methods=wanted.methods,
+            where=wanted.where or None,
+            spec=stored.fingerprint,
+            with_curve=wanted.with_curve,
+        )
+    except QueryError as error:
+        return error
+
+
+def _left_out(archive: Archive, stored: StoredSpec, wanted: Wanted) -> Baseline | QueryError:
+    try:
+        return leave_out(archive, wanted.label, where=wanted.where or None, spec=stored.fingerprint)
+    except QueryError as error:
+        return error
 
 
 def _show_kept(archive: Archive, stored: StoredSpec, wanted: Wanted | None) -> None:
     kept = st.session_state.get("evaluated")
     if kept is None:
         return
-    of, moment, found = cast("tuple[Wanted, object, Assessment | QueryError]", kept)
+    of, moment, (by_folds, left) = cast("tuple[Wanted, object, tuple[object, object]]", kept)
     if of != wanted:
         st.caption(f"The figures below are of {literal(column_name(of.label))}, as it was asked for before.")
     if moment != (identity(), archive.catalog.moment(stored.id)):
         st.warning("The archive has changed since: evaluate again for figures of today.", icon=":material/update:")
-    if isinstance(found, QueryError):
-        say(found)
-        st.caption(
-            "The command's `--where` is the line “Only scans that pass” here, its `--number` the choice “a number”."
+    if isinstance(by_folds, Assessment):
+        _findings(by_folds, archive.principal.may("export"))
+    elif isinstance(by_folds, QueryError):
+        _refused(by_folds, left)
+    if isinstance(left, Baseline):
+        st.header(f"How well {literal(column_name(of.label))} is told, one subject left out at a time", anchor=False)
+        left_out(left)
+    elif isinstance(left, QueryError) and not isinstance(by_folds, QueryError):
+        say(left)
+
+
+def _refused(error: QueryError, left: object) -> None:
+    """Why there are no folds, and what was done instead."""
+    if isinstance(left, Baseline):
+        st.warning(
+            f"Folds of subjects cannot judge this: {literal(error.message)}. So leave-one-out kNN answers below: each "
+            "scan by the nearest scans of the other subjects, without anything being trained or chosen.",
+            icon=":material/info:",
         )
         return
-    _findings(found)
+    say(error)
+    if isinstance(left, QueryError) and left.message != error.message:
+        st.caption(f"Leave-one-out kNN cannot judge it either: {literal(left.message)}.")
+    st.caption("The command's `--where` is the line “Only scans that pass” here, its `--number` the choice “a number”.")
 
 
-def _findings(found: Assessment) -> None:
+def _findings(found: Assessment, may_export: bool) -> None:
     one = found.evaluation
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.header(f"How well {literal(column_name(one.label))} is told", anchor=False, width="content")
@@ -166,6 +207,7 @@ def _findings(found: Assessment) -> None:
             key="report",
             on_click="ignore",
             icon=":material/download:",
+            disabled=not may_export,
         )
     st.caption(
         f"{count(one.scans, 'scan')} of {count(one.subjects, 'subject')}; {literal(one.protocol)}. "

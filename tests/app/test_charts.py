@@ -7,6 +7,8 @@ from app.charts import (
     confusion,
     efficiency,
     match,
+    per_class,
+    roc,
     spread,
 )
 from raptor_search.efficiency import CurvePoint
@@ -73,3 +75,20 @@ def test_the_curves_bars_reach_from_the_least_to_the_greatest_draw() -> None:
 
 def test_a_spread_holds_every_number() -> None:
     assert spread(np.array([1.0, 2.0, 2.0])).data[0].x.tolist() == [1.0, 2.0, 2.0]
+
+
+def test_each_class_has_its_roc_curve_and_its_own_line() -> None:
+    points = np.array([[0.0, 0.0], [0.2, 0.9], [1.0, 1.0]])
+    names = [f"<b>{i}" for i in range(9)]
+    figure = roc(dict.fromkeys(names, points), dict.fromkeys(names, "0.85"))
+    lines = figure.data[1:]
+    assert [line.y.tolist() for line in lines] == [points[:, 1].tolist()] * 9
+    assert len({(line.line.color, line.line.dash) for line in lines}) == 9
+    assert all("<b" not in line.name and line.name.endswith("0.85") for line in lines)
+
+
+def test_each_class_has_a_dot_at_its_area() -> None:
+    dots = per_class({"CT": 0.9, "MR": float("nan")}).data[0]
+    assert list(dots.y) == ["CT", "MR"]
+    assert dots.x[0] == 0.9
+    assert np.isnan(dots.x[1])

@@ -5,8 +5,9 @@ from streamlit.testing.v1 import AppTest
 
 from raptor_search.archive import Archive
 from raptor_search.assessing import Assessment, assess
+from raptor_search.leaving_out import leave_out
 from raptor_search.report import html_report, number
-from tests.app.archive import SmallArchive
+from tests.app.archive import KINDS, SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_main import said
 
@@ -105,3 +106,53 @@ def test_kept_figures_say_what_they_are_of_and_when_they_are_old(small: SmallArc
         archive.catalog.set_label(3, "kind", "bold", origin="accepted")
     app.run()
     assert "The archive has changed since" in app.warning[0].value
+
+
+@pytest.fixture
+def rare(small: SmallArchive) -> SmallArchive:
+    """With a label that has a class of one patient, which no folds can judge."""
+    with Archive.open(small.home) as archive:
+        for case in range(1, 37):
+            patient = (case - 1) // 3
+            archive.catalog.give_labels(case, {"finding": "rare" if patient == 0 else KINDS[patient % 3]})
+    return small
+
+
+def test_where_folds_are_refused_leave_one_out_answers_and_says_why(rare: SmallArchive, page: OpenPage) -> None:
+    with Archive.open(rare.home) as archive:
+        found = leave_out(archive, "finding")
+    app = evaluated(page, "finding")
+    assert not app.error
+    (warning,) = [one.value for one in app.warning]
+    assert "has one subject only" in warning.replace("\\", "")
+    assert "leave-one-out kNN answers" in warning.replace("\\", "")
+    assert [metric.value for metric in app.metric] == [number(one.value) for one in found.figures]
+    assert f"majority baseline {number(found.balanced_accuracy.majority)}" in said(app)
+    assert "left out, because one subject alone has it: rare" in said(app).replace("\\", "")
+    charts = {chart.proto.id.rsplit("-", 1)[-1]: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+    assert list(charts) == ["confusion left out", "confusion of the majority", "per class left out"]
+    assert charts["confusion left out"]["data"][0]["x"] == list(found.classes)
+    assert app.dataframe[-1].value["Class"].tolist() == list(found.classes)
+
+
+def test_leave_one_out_can_be_asked_for_beside_folds_or_alone(small: SmallArchive, page: OpenPage) -> None:
+    app = evaluated(page, methods=("leave one out",))
+    assert [header.value for header in app.header] == ["How well kind is told, one subject left out at a time"]
+    app.button_group(key="evaluate methods").set_value(["knn", "leave one out"])
+    app.button(key="evaluate").click().run()
+    assert not app.exception
+    assert len(app.header) == 2
+    assert len(app.metric) == 6
+
+
+def test_every_class_has_a_roc_curve_and_a_dot(small: SmallArchive, page: OpenPage, expected: Assessment) -> None:
+    app = evaluated(page)
+    charts = {chart.proto.id.rsplit("-", 1)[-1]: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+    (method,) = expected.evaluation.methods
+    curves = next(spec["data"] for key, spec in charts.items() if key.startswith("roc"))[1:]
+    names = [
+        f"{name} {number(area)}" for name, area in zip(expected.evaluation.classes, method.class_auroc, strict=True)
+    ]
+    assert [curve["name"] for curve in curves] == names
+    dots = next(spec["data"] for key, spec in charts.items() if key.startswith("per class"))[0]
+    assert dots["y"] == list(expected.evaluation.classes)
