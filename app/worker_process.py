@@ -37,14 +37,15 @@ class _Encoders:
     """The one encoder in memory: that of the last request."""
 
     def __init__(self) -> None:
-        self._name: tuple[str, str, str, Path | None] | None = None
+        self._name: tuple[str, str, str, str, Path | None] | None = None
         self._held: Encoder | None = None
 
     def get(self, spec: EmbeddingSpec, weights: Path | None) -> Encoder:
-        name = (spec.encoder, spec.layer, spec.weights_sha256, weights)
+        name = (spec.encoder, spec.layer, spec.weights_sha256, spec.precision, weights)
         if self._held is None or self._name != name:
             self._held = self._name = None  # never two in memory
-            self._held, self._name = load_encoder(spec.encoder, layer=spec.layer, weights=weights), name
+            self._held = load_encoder(spec.encoder, layer=spec.layer, weights=weights, precision=spec.precision)
+            self._name = name
         return self._held
 
 

@@ -50,6 +50,7 @@ Weights = Annotated[
     Path | None, typer.Option(help="A local checkpoint: safetensors, Meta's .pth, open_clip's, or the packaged file.")
 ]
 Preset = Annotated[str | None, typer.Option(help="official, paper, full or default.")]
+Precision = Annotated[str | None, typer.Option(help="exact, or int8: DINOv2 in eight bits on a CPU, near exact.")]
 Components = Annotated[int | None, typer.Option(help="K: numbers kept of each token, 1 to 4096.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the random projection, from 0.")]
 Devices = Annotated[
@@ -76,6 +77,7 @@ def index(
     layer: Layer = None,
     weights: Weights = None,
     preset: Preset = None,
+    precision: Precision = None,
     components: Components = None,
     seed: Seed = None,
     labels: Annotated[
@@ -110,6 +112,7 @@ def index(
         layer=layer,
         weights=weights,
         preset=preset,
+        precision=precision,
         components=components,
         seed=seed,
         keep_tokens=keep_tokens,
@@ -144,6 +147,7 @@ def embed(
     layer: Layer = None,
     weights: Weights = None,
     preset: Preset = None,
+    precision: Precision = None,
     components: Components = None,
     seed: Seed = None,
     volume_index: Volume = None,
@@ -162,6 +166,7 @@ def embed(
         layer=layer,
         weights=weights,
         preset=preset,
+        precision=precision,
         components=components,
         seed=seed,
         devices=tuple(devices.split(",")),

@@ -187,7 +187,9 @@ def _work(order: Order, device: str, requests: "Queue[_Job]", answers: "Queue[tu
     """What a process does: one engine, one stream of volumes after another, until it is ended."""
     try:
         spec = order.spec
-        encoder = load_encoder(spec.encoder, layer=spec.layer, weights=order.weights, device=device)
+        encoder = load_encoder(
+            spec.encoder, layer=spec.layer, weights=order.weights, device=device, precision=spec.precision
+        )
         engine = Engine(
             encoder,
             spec,

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 from raptor_search.archive import Archive
 from raptor_search.encoders import Encoder, encoder_card, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.readers import Source
-from raptor_search.specs import PRESETS, EmbeddingSpec, check_projection
+from raptor_search.specs import PRESETS, EmbeddingSpec, Precision, check_projection
 
 __all__ = ["DEFAULT_ENCODER", "Options", "refuse_without_rule", "resolve"]
 
@@ -25,6 +26,7 @@ class Options:
         layer: block number, or "last".
         weights: a local checkpoint instead of the pinned one.
         preset: a name of `raptor_search.specs.PRESETS`.
+        precision: "exact", or a lossy class of `raptor_search.specs.Precision`.
         components: K.
         seed: of the Gaussian matrix.
         keep_tokens: whether an archive keeps the mean tokens too, from which other K and seeds follow.
@@ -40,6 +42,7 @@ class Options:
     layer: str | None = None
     weights: Path | None = None
     preset: str | None = None
+    precision: str | None = None
     components: int | None = None
     seed: int | None = None
     keep_tokens: bool = False
@@ -52,6 +55,7 @@ class Options:
         if self.encoder is not None:
             encoder_card(self.encoder)
         _known("--preset", self.preset, list(PRESETS))
+        _known("--precision", self.precision, list(get_args(Precision)))
 
     def load(self, like: EmbeddingSpec | None = None) -> tuple[Encoder, EmbeddingSpec]:
         """The encoder and the spec that these options mean, taking from `like` what they leave open.
@@ -63,12 +67,13 @@ class Options:
         name = self.encoder or (like.encoder if like else DEFAULT_ENCODER)
         same_encoder = like is not None and like.encoder == name
         layer = self.layer or (like.layer if like and same_encoder else None)
+        precision = cast(Precision, self.precision or (like.precision if like and same_encoder else "exact"))
         recipe = PRESETS[self.preset] if self.preset else (like.recipe if like else PRESETS["default"])
         components = self.components if self.components is not None else (like.components_drawn if like else 100)
         seed = self.seed if self.seed is not None else (like.seed if like else 0)
         # Several devices have processes of their own, which load it there: here only its spec is wanted.
         device = self.devices[0] if len(self.devices) == 1 else "cpu"
-        encoder = load_encoder(name, layer=layer, weights=self.weights, device=device)
+        encoder = load_encoder(name, layer=layer, weights=self.weights, device=device, precision=precision)
         return encoder, spec_for(encoder, recipe, components=components, seed=seed)
 
 

@@ -13,7 +13,7 @@ from raptor_search.encoder_cards import EncoderCard
 from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule
 from raptor_search.reference import reference_mean
-from raptor_search.specs import EmbeddingSpec, Recipe
+from raptor_search.specs import EmbeddingSpec, Precision, Recipe
 from raptor_search.volume import Volume
 
 __all__ = ["Embedding", "Encoder", "EncoderCard", "Progress", "embed", "reference_mean", "token_means"]
@@ -38,6 +38,11 @@ class Encoder(Protocol):
     @property
     def weights_sha256(self) -> str:
         """Hash of the checkpoint file that was loaded, hex."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """How it computes."""
         ...
 
     @property
@@ -148,6 +153,7 @@ def check_belongs(spec: EmbeddingSpec, encoder: Encoder) -> None:
         "encoder": (spec.encoder, card.name),
         "layer": (spec.layer, encoder.layer),
         "weights_sha256": (spec.weights_sha256[:12], encoder.weights_sha256[:12]),
+        "precision": (spec.precision, encoder.precision),
         "grid": (spec.grid, card.grid),
     }
     differing = [f"{name} is {got}, expected {want}" for name, (want, got) in fields.items() if want != got]

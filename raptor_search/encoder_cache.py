@@ -26,7 +26,7 @@ class EncoderCache:
         self._catalog = catalog
         self._device = device
         self._lock = threading.Lock()
-        self._loaded: dict[tuple[str, str, str], Encoder] = {}
+        self._loaded: dict[tuple[str, ...], Encoder] = {}
 
     def get(self, stored: StoredSpec) -> "Encoder":
         """The encoder of a spec, loaded on first use; other threads wait for it.
@@ -75,14 +75,16 @@ class EncoderCache:
 
         weights = self.remembered(stored)
         spec = stored.spec
-        encoder = load_encoder(spec.encoder, layer=spec.layer, weights=weights, device=self._device)
+        encoder = load_encoder(
+            spec.encoder, layer=spec.layer, weights=weights, device=self._device, precision=spec.precision
+        )
         _check_weights(stored, encoder)
         return encoder
 
 
-def _name(stored: StoredSpec) -> tuple[str, str, str]:
+def _name(stored: StoredSpec) -> tuple[str, ...]:
     """What makes two encoders one: specs that differ in the recipe alone share theirs."""
-    return stored.spec.encoder, stored.spec.layer, stored.spec.weights_sha256
+    return stored.spec.encoder, stored.spec.layer, stored.spec.weights_sha256, stored.spec.precision
 
 
 def _setting(stored: StoredSpec) -> str:

@@ -8,14 +8,17 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from raptor_search.errors import SpecError
 
-__all__ = ["PRESETS", "RECIPE_VERSION", "EmbeddingSpec", "Recipe", "check_projection"]
+__all__ = ["PRESETS", "RECIPE_VERSION", "EmbeddingSpec", "Precision", "Recipe", "check_projection"]
 
 RECIPE_VERSION = 1
 """Raised whenever the same spec would give other numbers."""
+
+Precision = Literal["exact", "int8"]
+"""How an encoder computes: "exact" is float32, or bfloat16 within its tolerance; "int8" rounds to eight bits."""
 
 MAX_COMPONENTS = 4096
 MAX_SEED = 2**32 - 1
@@ -103,7 +106,7 @@ class EmbeddingSpec:
         encoder: name of the 2D model.
         layer: transformer block whose output is taken (then the final norm), or "last".
         weights_sha256: hash of the checkpoint file, hex.
-        precision: "exact" (fp32, bf16 within tolerance); lossy classes get their own name.
+        precision: "exact", or a lossy class by its own name: see `Precision`.
         recipe: slices, planes, intensity, tokens.
         grid: rows and columns of the encoder's token grid.
         components_drawn: K, columns of the Gaussian matrix as drawn.
@@ -118,7 +121,7 @@ class EmbeddingSpec:
     encoder: str
     layer: str
     weights_sha256: str
-    precision: str = "exact"
+    precision: Precision = "exact"
     recipe: Recipe = PRESETS["default"]
     grid: tuple[int, int]
     components_drawn: int = 100
@@ -128,6 +131,8 @@ class EmbeddingSpec:
 
     def __post_init__(self) -> None:
         check_projection(components=self.components_drawn, seed=self.seed)
+        if self.precision not in get_args(Precision):
+            raise SpecError(f"--precision {self.precision}: expected one of {', '.join(get_args(Precision))}")
         if not 1 <= self.components_kept <= self.components_drawn:
             raise SpecError(
                 f"components kept {self.components_kept}: expected 1 to the {self.components_drawn} that are drawn"

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from raptor_search.embedding import EncoderCard
+from raptor_search.specs import Precision
 from raptor_search.volume import Volume
 
 GRID = 4
@@ -32,6 +33,7 @@ class Cells:
 
     card = CELLS
     layer = "last"
+    precision: Precision = "exact"
     weights_sha256 = "c0ffee"
     device = torch.device("cpu")
 

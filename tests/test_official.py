@@ -20,7 +20,7 @@ class Remembering:
     """An encoder that runs each distinct batch once, so that K = 100 and K = 10 share the work."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self.card, self.layer = encoder.card, encoder.layer
+        self.card, self.layer, self.precision = encoder.card, encoder.layer, encoder.precision
         self.weights_sha256, self.device = encoder.weights_sha256, encoder.device
         self._encoder = encoder
         self._seen: dict[bytes, Tensor] = {}

@@ -7,7 +7,7 @@ import torch
 from raptor_search.embedding import Encoder, check_tokens
 from raptor_search.encoder_cards import ENCODERS, OPEN_CLIP, EncoderCard
 from raptor_search.errors import SpecError, UsageError
-from raptor_search.specs import PRESETS, EmbeddingSpec, Recipe
+from raptor_search.specs import PRESETS, EmbeddingSpec, Precision, Recipe
 
 __all__ = ["ENCODERS", "Encoder", "EncoderCard", "encoder_card", "load_encoder", "spec_for"]
 
@@ -21,6 +21,7 @@ def load_encoder(
     weights: Path | None = None,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
+    precision: Precision = "exact",
 ) -> Encoder:
     """An encoder with its weights, ready to run.
 
@@ -33,16 +34,18 @@ def load_encoder(
         device: as torch names it.
         dtype: of a transformer's weights and activations; None means bfloat16 on a CUDA device that computes in it,
             else float32. CNNs stay in float32.
+        precision: "int8" computes DINOv2's blocks in eight bits, on a CPU: other numbers, and so a spec of its own.
 
     Raises:
-        UsageError: for a name or device that does not exist.
-        SpecError: for a layer that the encoder does not have.
+        UsageError: for a name or device that does not exist, or a precision that the device does not have.
+        SpecError: for a layer or a precision that the encoder does not have.
         WeightsError: where the weights cannot be had, are damaged or another model's. Another encoder is never taken.
     """
     card = encoder_card(name)
     chosen = _layer(card, layer)
     place = _device(device)
     kind = dtype or _dtype(place)
+    _check_precision(card, place, kind, precision)
     if name == "efficientnet-lite0":
         from raptor_search.encoders.efficientnet import load_efficientnet
 
@@ -50,14 +53,14 @@ def load_encoder(
     if name == "vits14-packaged":
         from raptor_search.encoders.vits14_packaged import load_vits14_packaged
 
-        return load_vits14_packaged(card, layer=chosen, weights=weights, device=place, dtype=kind)
+        return load_vits14_packaged(card, layer=chosen, weights=weights, device=place, dtype=kind, precision=precision)
     if name.startswith(OPEN_CLIP):
         from raptor_search.encoders.open_clip import load_open_clip
 
         return load_open_clip(card, layer=chosen, weights=weights, device=place, dtype=kind)
     from raptor_search.encoders.dinov2 import load_dinov2
 
-    return load_dinov2(card, layer=chosen, weights=weights, device=place, dtype=kind)
+    return load_dinov2(card, layer=chosen, weights=weights, device=place, dtype=kind, precision=precision)
 
 
 def encoder_card(name: str) -> EncoderCard:
@@ -99,6 +102,7 @@ def spec_for(
         encoder=encoder.card.name,
         layer=encoder.layer,
         weights_sha256=encoder.weights_sha256,
+        precision=encoder.precision,
         recipe=preset,
         grid=encoder.card.grid,
         components_drawn=components,
@@ -117,6 +121,17 @@ def _layer(card: EncoderCard, layer: str | None) -> str:
     if not asked.isdecimal() or not 1 <= int(asked) <= card.layers:
         raise SpecError(f"--layer {asked}: {card.name} has {card.layers} blocks; expected 1 to {card.layers} or last")
     return str(int(asked))
+
+
+def _check_precision(card: EncoderCard, place: torch.device, dtype: torch.dtype, precision: Precision) -> None:
+    if precision == "exact":
+        return
+    if precision != "int8":
+        raise SpecError(f"--precision {precision}: expected exact or int8")
+    if not card.name.startswith(("dinov2-", "vits14-")):
+        raise SpecError(f"--precision int8: {card.name} is computed exactly only; expected a DINOv2, or exact")
+    if place.type != "cpu" or dtype != torch.float32:
+        raise UsageError(f"--precision int8: runs on a CPU alone, not on {place}; expected `--device cpu`, or exact")
 
 
 def _device(device: str) -> torch.device:

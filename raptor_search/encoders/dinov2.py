@@ -24,10 +24,12 @@ from raptor_search.encoders.checkpoint import (
     sha256_of,
 )
 from raptor_search.encoders.hub import hub_file
+from raptor_search.encoders.int8 import to_int8
 from raptor_search.encoders.meta_names import from_meta_names, has_meta_names
 from raptor_search.encoders.pixels import fold_grey
 from raptor_search.encoders.torchvision_guard import guarded
 from raptor_search.errors import WeightsError
+from raptor_search.specs import Precision
 
 __all__ = ["Dinov2", "load_dinov2"]
 
@@ -56,6 +58,7 @@ class Dinov2:
         weights_sha256: hash of the file that the tensors came from.
         device: where it will run.
         dtype: of its weights, activations and tokens.
+        precision: "int8" computes in eight bits what is in float32 otherwise.
 
     Raises:
         WeightsError: where the tensors are not this model's.
@@ -70,10 +73,12 @@ class Dinov2:
         weights_sha256: str,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        precision: Precision = "exact",
     ) -> None:
         self.card = card
         self.layer = layer
         self.weights_sha256 = weights_sha256
+        self.precision = precision
         self.device = device
         model = _build(card, tensors)
         if layer != "last":
@@ -87,6 +92,8 @@ class Dinov2:
         patches = model.embeddings.patch_embeddings
         fold_grey(patches.projection, card)
         patches.num_channels = 1
+        if precision == "int8":
+            to_int8(model.encoder.layer)
         self._model = model.to(device=device, dtype=dtype).eval()
 
     def encode(self, slices: Float[Tensor, "b 224 224"]) -> Float[Tensor, "b t d"]:
@@ -105,6 +112,7 @@ def load_dinov2(
     weights: Path | None,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    precision: Precision = "exact",
 ) -> Dinov2:
     """DINOv2 from a local checkpoint, or from the hub at the pinned revision.
 
@@ -114,6 +122,7 @@ def load_dinov2(
         weights: a safetensors file, a folder that holds `model.safetensors`, or Meta's own `.pth`.
         device: where it will run.
         dtype: float32, or bfloat16 where the device computes in it.
+        precision: "int8" with float32 alone.
 
     Raises:
         WeightsError: where the weights cannot be had, cannot be read, or are another model's.
@@ -126,7 +135,15 @@ def load_dinov2(
     if has_meta_names(tensors):
         tensors = from_meta_names(tensors)
     try:
-        return Dinov2(card, tensors, layer=layer, weights_sha256=sha256, device=device, dtype=dtype)
+        return Dinov2(
+            card,
+            tensors,
+            layer=layer,
+            weights_sha256=sha256,
+            device=device,
+            dtype=dtype,
+            precision=precision,
+        )
     except ForeignTensors as error:
         raise WeightsError(
             f"{card.name}: {path} holds another model's weights: {error}; expected those of {card.source}: "

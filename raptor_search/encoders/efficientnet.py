@@ -12,6 +12,7 @@ from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, mend, package_file, read_tensors, sha256_of
 from raptor_search.encoders.pixels import fold_padded_grey
 from raptor_search.errors import WeightsError
+from raptor_search.specs import Precision
 
 __all__ = ["EfficientNetLite0", "load_efficientnet"]
 
@@ -38,6 +39,7 @@ class EfficientNetLite0:
     """
 
     layer = "last"
+    precision: Precision = "exact"
 
     def __init__(
         self, card: EncoderCard, tensors: dict[str, Tensor], *, weights_sha256: str, device: torch.device

@@ -14,6 +14,7 @@ from raptor_search.encoders.hub import hub_file
 from raptor_search.encoders.open_clip_cards import open_clip, vision_config
 from raptor_search.encoders.pixels import fold_grey
 from raptor_search.errors import WeightsError
+from raptor_search.specs import Precision
 
 __all__ = ["OpenClip", "load_open_clip"]
 
@@ -40,6 +41,8 @@ class OpenClip:
     Raises:
         WeightsError: where the tensors are not this model's, naming them; or where open_clip cannot be imported.
     """
+
+    precision: Precision = "exact"
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders.checkpoint import check_pin, mend, package_file, sha256_of
 from raptor_search.encoders.dinov2 import Dinov2
 from raptor_search.errors import WeightsError
+from raptor_search.specs import Precision
 
 __all__ = ["load_vits14_packaged"]
 
@@ -25,6 +26,7 @@ def load_vits14_packaged(
     weights: Path | None,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
+    precision: Precision = "exact",
 ) -> Dinov2:
     """The packaged ViT-S/14, from the installed package or from the ONNX file itself.
 
@@ -34,7 +36,15 @@ def load_vits14_packaged(
     path = weights or package_file(card)
     sha256 = sha256_of(card, path)
     check_pin(card, path, sha256, mend=mend(card, given=weights is not None))
-    return Dinov2(card, _read_onnx(card, path), layer=layer, weights_sha256=sha256, device=device, dtype=dtype)
+    return Dinov2(
+        card,
+        _read_onnx(card, path),
+        layer=layer,
+        weights_sha256=sha256,
+        device=device,
+        dtype=dtype,
+        precision=precision,
+    )
 
 
 def _read_onnx(card: EncoderCard, path: Path) -> dict[str, Tensor]:
