@@ -5,6 +5,7 @@ planted sphere differs in few slices, and only those are encoded again.
 """
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,6 +56,9 @@ TISSUE = (0.15, 0.6)
 """A sphere's centre lies where the window shows tissue that it stands out from."""
 
 COMPONENTS = 100
+STALE = 600.0
+"""Seconds after which a run that began a case counts as ended without it."""
+
 SEED = 0
 BATCH = 4
 
@@ -251,16 +255,25 @@ def _projected(looks: Sequence[Looks], matrix: Float[np.ndarray, "d k"]) -> Iter
         yield name, np.concatenate([project(part, matrix).ravel() for part in parts])
 
 
-def compute(case: Case, encoder_name: str, folder: Path, spheres: bool, dtype: str) -> None:
-    """The vectors of one case, into the folder unless they are there."""
+def compute(case: Case, encoder_name: str, folder: Path, spheres: bool, dtype: str) -> bool:
+    """The vectors of one case, into the folder unless they are there; False where another run is at work on them."""
     if _is_there(case, folder, spheres):
-        return
+        return True
     file = folder / f"{case.name}.npz"
+    claim = file.with_suffix(".claim")
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        if time.time() - claim.stat().st_mtime < STALE:
+            return False
+        claim.touch()
     vectors = vectors_of(case, _encoder(encoder_name, dtype), spheres=spheres)
     part = file.with_suffix(".part")
     with part.open("wb") as out:
         np.savez(out, **{name.replace("/", "@"): vector for name, vector in vectors.items()})  # type: ignore[arg-type]
     part.replace(file)
+    claim.unlink(missing_ok=True)
+    return True
 
 
 def _is_there(case: Case, folder: Path, spheres: bool) -> bool:

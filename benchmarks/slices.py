@@ -3,7 +3,8 @@
     python benchmarks/slices.py [--encoder NAME] [--dtype fp32|bf16] [--sessions N] [--sphere-sessions N]
         [--cache DIR] [--minutes M] [--workers N] [--quick] [--json FILE]
 
-With `--cache` and `--minutes` no volume is begun after M minutes, and the next run goes on from there. `bf16` is for a
+With `--cache` and `--minutes` no volume is begun after M minutes, and the next run goes on from there; several may run
+at once. `bf16` is for a
 transformer on a CPU that multiplies in it natively; some of the real volumes are embedded in fp32 too, and what that
 changes is printed.
 
@@ -212,6 +213,7 @@ def main() -> None:
         folder, exact = root / f"{args.encoder}-{args.dtype}", root / f"{args.encoder}-fp32"
         jobs = [(case, args.encoder, folder, 0 < case.session <= with_spheres, args.dtype) for case in real + derived]
         jobs += [(case, args.encoder, exact, False, "fp32") for case in checked]
+        jobs.sort(key=lambda job: job[3])  # those with spheres last: they cost most, and fidelity needs them not
         for place in {folder, exact}:
             place.mkdir(parents=True, exist_ok=True)
         if not all_computed(jobs, args.workers, args.minutes):
@@ -258,8 +260,7 @@ def _compute(asked: tuple[Job, float | None]) -> bool:
     job, until = asked
     if until is not None and time.time() > until:
         return False
-    compute(*job)
-    return True
+    return compute(*job)
 
 
 def rounding_of(checked: Sequence[Case], real: Sequence[Case], folder: Path, exact: Path) -> str:
