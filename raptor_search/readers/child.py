@@ -35,14 +35,13 @@ MAX_MESSAGE = 1000
 """Characters of an error's message; a sentence has some 100."""
 
 
-def serve(fd: int, folder: Path, *, memory: int, seconds: float, inflated: int) -> None:
-    """Answer what comes over a socket until the other side closes it.
+def serve(fd: int, folder: Path, *, memory: int, inflated: int) -> None:
+    """Answer what comes over a socket until the other side closes it: requests, each with the seconds it may take.
 
     Args:
         fd: of the socket.
         folder: for temporary files, removed when the parent is gone.
         memory: bytes of address space.
-        seconds: that one answer may take.
         inflated: bytes that compressed content may inflate to.
     """
     _limit(memory)
@@ -54,7 +53,7 @@ def serve(fd: int, folder: Path, *, memory: int, seconds: float, inflated: int) 
             send(parent, READY)
             _discard_output()
             while True:
-                request = receive(parent)
+                seconds, request = receive(parent)
                 signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
                 send(parent, _answer(request))
                 signal.setitimer(signal.ITIMER_REAL, 0)

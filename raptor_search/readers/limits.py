@@ -14,7 +14,8 @@ class Limits:
     Attributes:
         memory: bytes of address space, the interpreter's own half a gigabyte and the voxels included (RLIMIT_AS; macOS
             does not enforce it).
-        seconds: from the request to the answer.
+        seconds: from the request to the answer, of a scan of up to so many MiB on disk; a larger one has a second for
+            each (`seconds_for`).
         inflated: bytes that the compressed content of one file may inflate to, whatever the ratio.
 
     Raises:
@@ -22,7 +23,7 @@ class Limits:
     """
 
     memory: int = 4 * 2**30
-    seconds: float = 120.0
+    seconds: float = 30.0
     inflated: int = 4 * 2**30
 
     def __post_init__(self) -> None:
@@ -31,6 +32,10 @@ class Limits:
                 f"limits of {self.memory} bytes, {self.seconds:g} s and {self.inflated} inflated bytes; expected at "
                 f"least {LEAST_MEMORY} bytes of memory, and more than 0 of the others"
             )
+
+    def seconds_for(self, stored: int) -> float:
+        """What `stored` bytes on disk may take: a busy machine and a slow share still read some MiB a second."""
+        return max(self.seconds, stored / 2**20)
 
 
 LEAST_MEMORY = 768 * 2**20

@@ -90,7 +90,7 @@ class ReadingPool:
         Raises:
             ReadError: it cannot be read, within the limits or at all.
         """
-        result: ReadResult = self._ask(("read", source), source.path)
+        result: ReadResult = self._ask(("read", source), source.path, source.size)
         return result
 
     def read_file(self, path: Path) -> tuple[Source, ReadResult]:
@@ -100,7 +100,7 @@ class ReadingPool:
             UsageError: no such path, no scan there, or more than one.
             ReadError: as `read`.
         """
-        found: tuple[Source, ReadResult] = self._ask(("file", Path(os.path.abspath(path))), path)
+        found: tuple[Source, ReadResult] = self._ask(("file", Path(os.path.abspath(path))), path, _stored(path))
         return found
 
     def identity(self, path: Path) -> Identity:
@@ -110,7 +110,7 @@ class ReadingPool:
             UsageError: no such path, no scan there, or more than one.
             ReadError: the header cannot be read; not a DICOM series.
         """
-        identity: Identity = self._ask(("identity", Path(os.path.abspath(path))), path)
+        identity: Identity = self._ask(("identity", Path(os.path.abspath(path))), path, _stored(path))
         return identity
 
     def digest(self, source: Source) -> bytes:
@@ -119,7 +119,7 @@ class ReadingPool:
         Raises:
             ReadError: a damaged or vanished file.
         """
-        digest: bytes = self._ask(("digest", source), source.path)
+        digest: bytes = self._ask(("digest", source), source.path, source.size)
         return digest
 
     def close(self) -> None:
@@ -142,17 +142,16 @@ class ReadingPool:
     ) -> None:
         self.close()
 
-    def _ask(self, request: tuple[object, ...], path: Path) -> Any:
+    def _ask(self, request: tuple[object, ...], path: Path, stored: int) -> Any:
+        seconds = self.limits.seconds_for(stored)
         for _ in range(TRIES):
             child = self._take(path)
             keep = broken = False
             try:
-                answer = child.ask(request, path, self.limits.seconds)
+                answer = child.ask(request, path, seconds)
                 keep = not (answer[0] == "refused" and answer[3])
             except TimeoutError as error:
-                raise ReadError(
-                    "timed-out", f"reading took longer than {self.limits.seconds:g} s and was stopped"
-                ) from error
+                raise ReadError("timed-out", f"reading took longer than {seconds:.0f} s and was stopped") from error
             except Broken:
                 broken = True
                 continue
@@ -187,6 +186,14 @@ class ReadingPool:
             self._free.notify()
         if self._closed:
             child.end()
+
+
+def _stored(path: Path) -> int:
+    """Bytes of a file, of the one that holds "FILE.zip#a/b.nii", or of all files below a folder; 0 without any."""
+    while not os.path.lexists(path) and "#" in str(path):
+        path = Path(str(path).rpartition("#")[0])
+    files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names] if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if os.path.lexists(file))
 
 
 def _result(answer: tuple[Any, ...]) -> object:
@@ -228,7 +235,7 @@ class _Child:
         """
         connection = self._socket or self._start()
         self.path = path
-        send(connection, request)
+        send(connection, (seconds, request))
         answer = receive(connection, seconds)
         if not isinstance(answer, tuple) or not answer:
             raise Broken("an answer that cannot be")
@@ -246,7 +253,6 @@ class _Child:
                 "fd": theirs.fileno(),
                 "folder": str(self._folder),
                 "memory": self._limits.memory,
-                "seconds": self._limits.seconds,
                 "inflated": self._limits.inflated,
             }
             # Neither the key's place nor a database's password is a decoder's business.

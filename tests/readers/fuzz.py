@@ -37,7 +37,6 @@ import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from raptor_search.errors import READ_CODES, ReadError, UsageError
-from raptor_search.readers.limits import Limits
 from raptor_search.readers.pool import ReadingPool
 from raptor_search.readers.writing import write_dicom_series
 from tests.readers.hostile import BOMBS, HOSTILE
@@ -217,7 +216,7 @@ def largest_child() -> int:
 
 def explode(folder: Path) -> list[str]:
     """Read every bomb in one process that reads nothing else; print what they cost, return what must not be."""
-    with ReadingPool(limits=Limits(seconds=SECONDS)) as pool:
+    with ReadingPool() as pool:
         outcomes = []
         for name in sorted(BOMBS):
             (folder / name).mkdir(parents=True)
@@ -237,7 +236,7 @@ def attack(folder: Path, given: argparse.Namespace) -> list[str]:
     slowest: list[tuple[float, str, str]] = []
     faults: list[str] = []
     with (
-        ReadingPool(given.workers, limits=Limits(seconds=SECONDS)) as pool,
+        ReadingPool(given.workers) as pool,
         ThreadPoolExecutor(given.workers) as threads,
     ):
         scans = originals(folder)

@@ -14,7 +14,7 @@ from tests.readers.fuzz import BOMB_MEMORY, CUTS, cuts, fingerprint, mutants, or
 from tests.readers.hostile import BOMBS, HOSTILE
 
 ROOT = Path(__file__).parents[2]
-LIMITS = Limits(seconds=30)
+LIMITS = Limits()
 
 MUTANTS = 150
 

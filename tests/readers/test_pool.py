@@ -19,7 +19,7 @@ from raptor_search.intensity import choose_rule
 from raptor_search.preview import three_planes
 from raptor_search.readers import Source, content_digest, discover, read
 from raptor_search.readers.limits import Limits
-from raptor_search.readers.pool import ReadingPool
+from raptor_search.readers.pool import ReadingPool, _stored
 from raptor_search.readers.writing import write_dicom_series, write_nifti
 
 ROOT = Path(__file__).parents[2]
@@ -200,6 +200,22 @@ def test_a_child_that_cannot_start_is_no_fault_of_the_file(tmp_path: Path, scan:
     ):
         pool.read(scan("a"))
     assert not isinstance(caught.value, ReadError)
+
+
+def test_a_scan_has_thirty_seconds_and_a_large_one_a_second_a_mebibyte() -> None:
+    limits = Limits()
+    assert [limits.seconds_for(stored) for stored in (0, 30 * 2**20, 150 * 2**20)] == [30, 30, 150]
+    assert Limits(seconds=90).seconds_for(2**20) == 90
+
+
+def test_what_a_path_holds_on_disk_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a#b").mkdir()
+    (tmp_path / "a#b" / "one.zip").write_bytes(bytes(300))
+    (tmp_path / "a#b" / "two").write_bytes(bytes(40))
+    (tmp_path / "a#b" / "broken").symlink_to(tmp_path / "nowhere")
+    assert _stored(tmp_path / "a#b" / "one.zip") == _stored(tmp_path / "a#b" / "one.zip#x/y.nii#t3") == 300
+    assert 340 <= _stored(tmp_path) <= 340 + len(str(tmp_path / "nowhere"))
+    assert _stored(tmp_path / "nowhere") == 0
 
 
 def test_limits_that_allow_nothing_are_refused() -> None:
