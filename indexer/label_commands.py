@@ -47,6 +47,9 @@ def evaluate(
     compare: Annotated[
         list[str] | None, typer.Option(help="NAME=FILE.npz: another method's vectors of the same scans.")
     ] = None,
+    compare_spec: Annotated[
+        list[str] | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive to set beside.")
+    ] = None,
     as_number: Annotated[bool, typer.Option("--number", help="The label is a number to be told, not a class.")] = False,
     where: Annotated[str | None, typer.Option(help="A filter on the scans that take part.")] = None,
     split: Annotated[str, typer.Option(help="The column that names train, val and test.")] = "split",
@@ -72,6 +75,7 @@ def evaluate(
             as_number=as_number,
             methods=[one for one in METHODS if one in (chosen or METHODS)],  # type: ignore[misc]
             compare=others,
+            compare_specs=compare_spec or [],
             where=where,
             split=split,
             spec=spec,

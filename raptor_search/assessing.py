@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Float16, Real
+from numpy.typing import NDArray
 
 from raptor_search.archive import Archive
 from raptor_search.assessment import Evaluation, evaluate_classes, evaluate_numbers
-from raptor_search.catalog import Ids, Value
+from raptor_search.catalog import Ids, StoredSpec, Value
 from raptor_search.errors import QueryError
 from raptor_search.figures import RESAMPLES
 from raptor_search.filters import parse_where
@@ -80,6 +81,7 @@ def assess(
     as_number: bool = False,
     methods: Sequence[Method] = METHODS,
     compare: Mapping[str, Path] | None = None,
+    compare_specs: Sequence[str] = (),
     where: str | None = None,
     split: str = DEFAULT_SPLIT,
     spec: str | None = None,
@@ -96,6 +98,7 @@ def assess(
         as_number: whether it is a number to be told, not a class.
         methods: that answer.
         compare: other methods' vectors of the same scans, files by name (see `other_vectors`).
+        compare_specs: fingerprints of other specs of the archive; scans embedded under all of them take part.
         where: a filter on the scans that take part.
         split: the column that names train, val and test.
         spec: fingerprint, or its start, of a spec that is not the default.
@@ -106,12 +109,14 @@ def assess(
 
     Raises:
         AccessError: the role does not suffice.
-        QueryError: the label cannot be judged, no scan passes the filter, or there is no such column.
+        QueryError: the label cannot be judged, no scan passes the filter or is embedded under all specs, or there is
+            no such column or spec.
         UsageError: a file of other vectors that cannot be read, or lacks scans.
     """
     archive.require("evaluate")
     stored = archive.spec(spec)
     catalog = archive.catalog
+    others = [archive.spec(one) for one in compare_specs]
     ids = catalog.ids(stored.id, parse_where(where) if where else None)
     if not ids.size:
         raise QueryError("no scan passes the filter; expected at least a few: widen --where")
@@ -119,22 +124,26 @@ def assess(
     known = np.array([value is not None for value in labels], bool)
     if known.sum() > MAX_SCANS:
         raise QueryError(f"label '{label}': {known.sum()} labelled scans; at most {MAX_SCANS} at once: narrow --where")
+    absent = 0
     if known.any():
-        ids, labels = ids[known], [value for value in labels if value is not None]
+        is_there = _embedded_under(archive, ids, others, known)
+        absent = int((known & ~is_there).sum())
+        known &= is_there
+        ids, labels = ids[known], [value for value, kept in zip(labels, known, strict=True) if kept]
     sources = [locator or "" for locator in catalog.locators(ids)]
     vectors: dict[str, Real[np.ndarray, "n _"]] = {}
     if known.any():
-        if ids.size * stored.spec.length * 2 <= MAX_BYTES:
-            vectors[OWN] = catalog.vectors(ids, stored.id)
-        else:
-            vectors[f"{OWN}, first 10 components"] = catalog.prefixes(ids, stored.id)
+        vectors = dict([_vectors(archive, ids, stored, OWN)])
+        for other in others:
+            name = f"{other.spec.encoder} {other.fingerprint[:SHOWN_DIGITS]}"
+            vectors |= dict([_vectors(archive, ids, other, name)])
         vectors |= {name: read_other_vectors(path, sources) for name, path in (compare or {}).items()}
     else:
         vectors[OWN] = np.zeros((len(labels), 1))
     patients = catalog.patient_keys(ids)
     # Only the default may be absent: a split asked for by name is never passed over in silence.
-    is_there = split != DEFAULT_SPLIT or split in catalog.columns()
-    splits = catalog.column_values(split, ids) if is_there else None
+    is_split = split != DEFAULT_SPLIT or split in catalog.columns()
+    splits = catalog.column_values(split, ids) if is_split else None
     if as_number:
         evaluation = evaluate_numbers(
             vectors, labels, patients, splits=splits, name=label, methods=methods, resamples=resamples, seed=seed
@@ -154,6 +163,9 @@ def assess(
         )
     accepted = [record.volume_id for record in catalog.labels(label) if record.origin == "accepted"]
     evaluation = _with_origins(evaluation, int(np.isin(ids, accepted).sum()))
+    if absent:
+        note = f"{absent} scans are not embedded under every spec that is compared, and take no part"
+        evaluation = dataclasses.replace(evaluation, notes=(*evaluation.notes, note))
     manner = "filtered" if where else "unfiltered"
     about = f"{label}, {evaluation.scans} scans of {evaluation.subjects} subjects, {manner}"
     catalog.audit(author or archive.principal.name, "evaluation", f"{about}, spec {stored.fingerprint[:SHOWN_DIGITS]}")
@@ -166,6 +178,28 @@ def assess(
         published=PUBLISHED.get(data_set or "", ()),
         notice=archive.notice,
     )
+
+
+def _embedded_under(
+    archive: Archive, ids: Ids, specs: Sequence[StoredSpec], asked: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which scans have an embedding under every spec."""
+    found = np.ones(len(ids), bool)
+    for stored in specs:
+        found &= np.isin(ids, archive.catalog.ids(stored.id))
+        if not (found & asked).any():
+            raise QueryError(
+                f"no labelled scan is embedded under spec {stored.fingerprint[:SHOWN_DIGITS]} too; "
+                "embed them with `raptor index --add-spec`"
+            )
+    return found
+
+
+def _vectors(archive: Archive, ids: Ids, stored: StoredSpec, name: str) -> tuple[str, Float16[np.ndarray, "n length"]]:
+    """A spec's vectors under a name that says where they are cut short."""
+    if ids.size * stored.spec.length * 2 <= MAX_BYTES:
+        return name, archive.catalog.vectors(ids, stored.id)
+    return f"{name}, first 10 components", archive.catalog.prefixes(ids, stored.id)
 
 
 def _with_origins(evaluation: Evaluation, accepted: int) -> Evaluation:

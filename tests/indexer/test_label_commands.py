@@ -1,12 +1,14 @@
 """`raptor evaluate`, `propagate` and `map` as a user runs them."""
 
 import csv
+import dataclasses
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.archives import SPEC
 from tests.cohorts import labelled_archive
 from tests.indexer.command import Raptor
 
@@ -100,6 +102,23 @@ def test_another_methods_vectors_are_compared_on_the_same_scans(raptor: Raptor, 
     gap = next(one for one in found["differences"] if one["figure"] == "AUROC")
     assert (gap["first"], gap["second"]) == ("Raptor, knn", "Noise, knn")
     assert gap["low"] > 0.2
+
+
+def test_two_specs_are_compared_on_the_scans_that_have_both(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    with archive.open() as catalog:
+        other = catalog.add_spec(dataclasses.replace(SPEC, seed=7), {})
+        rng = np.random.default_rng(0)
+        for volume_id in archive.ids[:84]:
+            catalog.add_embedding(volume_id, other.id, rng.normal(size=SPEC.length), "percentile")
+    words = ("--compare-spec", other.fingerprint[:8], "--method", "knn", *QUICK, "--json")
+    found = raptor("evaluate", "finding", "--home", home, *words).json
+    assert found["scans"] == 84
+    assert any("6 scans are not embedded under every spec" in note for note in found["notes"])
+    gap = next(one for one in found["differences"] if one["figure"] == "AUROC")
+    assert (gap["first"], gap["second"]) == ("Raptor, knn", f"{SPEC.encoder} {other.fingerprint[:12]}, knn")
+    assert gap["low"] > 0.2
+    one_line(raptor("evaluate", "finding", "--home", home, "--compare-spec", "zz"), "0 specs start with 'zz'")
 
 
 def test_a_number_is_evaluated_as_one(raptor: Raptor, home: Path) -> None:
