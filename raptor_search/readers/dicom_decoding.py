@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, JPEGLSTransferSyntaxes
@@ -109,7 +109,7 @@ def _plain(rest: Stream, place: PixelPlace, image: _Image) -> Iterator[NDArray[n
 
 
 def _decompressed(content: bytes, syntax: UID, image: _Image) -> Iterator[NDArray[np.generic]]:
-    size = image.rows, image.columns
+    decoder, size = _decoder(syntax), (image.rows, image.columns)
     for codestream in generate_frames(content, number_of_frames=image.frames, extended_offsets=image.offsets):
         check_codestream(codestream, size)
     options: dict[str, Any] = {
@@ -129,8 +129,19 @@ def _decompressed(content: bytes, syntax: UID, image: _Image) -> Iterator[NDArra
     if image.offsets:
         options["extended_offsets"] = image.offsets
     decoded = 0
-    for frame, _ in get_decoder(syntax).iter_array(content, **options):
+    for frame, _ in decoder.iter_array(content, **options):
         decoded += 1
         yield frame.reshape(size)
     if decoded != image.frames:
         raise ReadError("unreadable", f"truncated: {decoded} compressed frames; expected {image.frames}")
+
+
+def _decoder(syntax: UID) -> Decoder:
+    """Who reads a compression. Without pylibjpeg-libjpeg, which is GPL-3, nobody reads JPEG lossless and 12 bits."""
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise ReadError("unsupported", "an unknown compression; expected one of DICOM's for images") from error
+    if not decoder.is_available:
+        raise ReadError("unsupported", f"no decoder for {syntax.name} is installed; `pip install pylibjpeg-libjpeg`")
+    return decoder

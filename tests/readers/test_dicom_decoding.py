@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
@@ -124,6 +125,20 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(tmp_path: 
 def test_a_codestream_without_a_whole_header_is_refused(frame: bytes) -> None:
     with pytest.raises(ReadError, match="truncated"):
         check_codestream(frame, (1, 1))
+
+
+def test_a_compression_that_nobody_here_decodes_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "one.dcm", draw("u2", 12), JPEGLSLossless, 12)
+    monkeypatch.setattr(get_decoder(JPEGLSLossless), "_available", {})
+    with pytest.raises(ReadError, match="no decoder for JPEG-LS Lossless") as caught:
+        read(path)
+    assert caught.value.code == "unsupported"
+    path.write_bytes(path.read_bytes().replace(JPEGLSLossless.encode(), b"1.2.840.10008.1.2.4.52"))
+    with pytest.raises(ReadError, match="unknown compression") as caught:
+        read(path)
+    assert caught.value.code == "unsupported"
 
 
 def test_a_jpeg_may_have_segments_and_fill_bytes_before_its_size() -> None:
