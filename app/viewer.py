@@ -46,8 +46,7 @@ def viewer(scans: Sequence[Shown], *, key: str, shares: Shares | None = None) ->
     lacks = st.session_state.get(NO_WEBGL)
     if lacks:
         st.info(f"The scans are shown as pictures of slices: {lacks}.", icon=":material/image:")
-    as_pictures = st.toggle("Pictures of slices with sliders", value=bool(lacks), disabled=bool(lacks), key=f"{key} as")
-    if lacks or as_pictures:
+    if lacks or st.toggle("Pictures of slices with sliders", key=f"{key} as"):
         _pictures(scans, key, shares)
         return
     voxels: dict[str, Any] = {

@@ -8,11 +8,10 @@ from app.address import follow, forget, keep
 from app.cards import alt_text, chips, facts_line, head, picture
 from app.case import gallery, open_case, search_from
 from app.charts import cells
-from app.comparison import comparison_html
+from app.downloads import offer_downloads
 from app.facets import Facets, facets
 from app.filters import Asked, ask
 from app.guidance import remarks, say, spec_or_guide
-from app.hit_table import hits_csv
 from app.in_hand import current_query, view_of_case
 from app.matching import explain, is_aligned
 from app.own_viewer import offer_viewer
@@ -247,39 +246,11 @@ def _hits(archive: Archive, query: Query, result: SearchResult, asked: Asked) ->
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(f"{count(len(result.hits), 'most similar scan')}", anchor=False, width="stretch")
-        _downloads(archive, query, result, asked)
+        offer_downloads(archive, query, result, asked, _steered(asked))
     for start in range(0, len(result.hits), 2):
         for column, hit in zip(st.columns(2, gap="medium"), result.hits[start : start + 2], strict=False):
             with column:
                 _hit(archive, query, result, hit)
-
-
-def _downloads(archive: Archive, query: Query, result: SearchResult, asked: Asked) -> None:
-    """The hits as a table, and the comparison as a document; the latter is made when it is asked for."""
-
-    def document() -> str:
-        previews = {hit.volume_id: archive.catalog.preview(hit.volume_id) for hit in result.hits}
-        return comparison_html(query, result, previews, asked=asked, steered=_steered(asked), notice=archive.notice)
-
-    st.download_button(
-        "Hits as CSV",
-        hits_csv(query.title, result),
-        file_name="similar-scans.csv",
-        mime="text/csv",
-        key="csv",
-        on_click="ignore",
-        icon=":material/download:",
-    )
-    st.download_button(
-        "For the record",
-        document,
-        file_name="similar-scans.html",
-        mime="text/html",
-        key="record",
-        on_click="ignore",
-        icon=":material/description:",
-        help="One HTML file with the pictures, scores and notes of this page.",
-    )
 
 
 def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None:

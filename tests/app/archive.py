@@ -50,7 +50,8 @@ def make(folder: Path) -> SmallArchive:
                 near = rng.normal(0, own.std() / 2, own.size).astype(np.float32)
                 archive.catalog.commit_volume(_volume(archive, patient, session, centres[kind] + near, png))
         digest = archive.key.digest("content", content_digest(source))
-        case = archive.catalog.commit_volume(_volume(archive, 99, 0, own, png, content_key=digest))
+        own_scan = replace(_volume(archive, 99, 0, own, png, content_key=digest), locator=str(scan))
+        case = archive.catalog.commit_volume(own_scan)
         archive.catalog.quarantine(
             archive.key.digest("source", "/scans/sub-77/bad.zip#1.2.840.77"),
             locator="/scans/sub-77/bad.zip#1.2.840.77",

@@ -1,5 +1,5 @@
-// The grid of cells over the planes of one scan. A cell lies where its place in the embedded picture was: the
-// picture is a square that spans the longest side of the scan, its middle on the scan's middle, which is 0 mm here.
+// What lies over the planes of one scan: the crosshair, and the grid of cells. A cell lies where its place in the
+// embedded picture was: a square that spans the longest side of the scan, about the scan's middle, which is 0 mm here.
 "use strict";
 
 // NiiVue's number of a plane is the place of its picture in the embedding: axial, coronal, sagittal.
@@ -23,24 +23,48 @@ function onTile(tile, across, down) {
   ];
 }
 
-function drawOverlay(canvas, tiles, pictures, span, opacity) {
+function onTiles(canvas, tiles, draw) {
   const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = false;
-  context.globalAlpha = opacity;
   for (const tile of tiles) {
     if (tile.axCorSag > 2) continue;
-    const [fromX, fromY] = onTile(tile, span / 2, span / 2);
-    const [toX, toY] = onTile(tile, -span / 2, -span / 2);
     context.save();
     context.beginPath();
     context.rect(...tile.leftTopWidthHeight);
     context.clip();
+    draw(context, tile);
+    context.restore();
+  }
+}
+
+function drawCells(canvas, tiles, pictures, span, opacity) {
+  onTiles(canvas, tiles, (context, tile) => {
+    const [fromX, fromY] = onTile(tile, span / 2, span / 2);
+    const [toX, toY] = onTile(tile, -span / 2, -span / 2);
+    context.imageSmoothingEnabled = false;
+    context.globalAlpha = opacity;
     context.translate(fromX, fromY);
     context.scale(Math.sign(toX - fromX), Math.sign(toY - fromY));
     context.drawImage(pictures[tile.axCorSag], 0, 0, Math.abs(toX - fromX), Math.abs(toY - fromY));
-    context.restore();
-  }
+  });
+}
+
+// NiiVue's own lines are as thick as voxels, or vanish between two pixels.
+function drawCrosshair(canvas, tiles, mm) {
+  onTiles(canvas, tiles, (context, tile) => {
+    const [left, top, width, height] = tile.leftTopWidthHeight;
+    const [x, y] = onTile(tile, mm[ACROSS[tile.axCorSag]], mm[DOWN[tile.axCorSag]]).map((place) => Math.round(place) + 0.5);
+    const gap = Math.max(6, Math.min(width, height) / 25);
+    context.strokeStyle = "rgba(255, 184, 0, 0.9)";
+    context.lineWidth = Math.max(1, Math.round(window.devicePixelRatio));
+    context.beginPath();
+    for (const [fromX, fromY, toX, toY] of [
+      [left, y, x - gap, y], [x + gap, y, left + width, y], [x, top, x, y - gap], [x, y + gap, x, top + height],
+    ]) {
+      context.moveTo(fromX, fromY);
+      context.lineTo(toX, toY);
+    }
+    context.stroke();
+  });
 }
 
 // The cell of a plane at a position, or null beside the grid.

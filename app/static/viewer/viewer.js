@@ -39,9 +39,9 @@ async function makePanel(scan, content) {
   add(foot, "span", { textContent: scan.spacing });
 
   const nv = new niivue.Niivue({
-    dragAndDropEnabled: false, isColorbar: false, crosshairColor: [1, 0.72, 0, 0.9], crosshairWidth: 0.35, crosshairWidthUnit: "percent", crosshairGap: 8,
+    dragAndDropEnabled: false, isColorbar: false, crosshairWidth: 0, showAllOrientationMarkers: true,
     dragModePrimary: DRAG.crosshair, dragMode: DRAG.windowing, isRadiologicalConvention: true, sagittalNoseLeft: true,
-    multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID,
+    multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.AUTO,
     fontColor: [0.9, 0.9, 0.9, 1], logLevel: "silent", loadingText: "", viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
   });
   const panel = { scan, nv, canvas, over, place, share, presets, own };
@@ -128,7 +128,7 @@ function describe(panel) {
   const image = nv.volumes[0];
   const inside = nv.scene.crosshairPos.every((part) => part >= 0 && part <= 1);
   const value = inside ? number(image.getValue(...image.mm2vox(mm))) : "beyond this scan";
-  const [r, a, s] = mm.map((part) => (part < 0 ? "\u2212" : "+") + Math.abs(part).toFixed(1));
+  const [r, a, s] = mm.map((part) => (part < -0.05 ? "\u2212" : "+") + Math.abs(part).toFixed(1));
   panel.place.textContent = `R ${r} A ${a} S ${s} mm: ${value} · window ${number(image.cal_min)} to ${number(image.cal_max)}`;
   const named = panel.scan.windows.findIndex(([, low, high]) => low === image.cal_min && high === image.cal_max);
   panel.presets.value = named < 0 ? "" : String(named);
@@ -138,8 +138,10 @@ function describe(panel) {
   if (over.width !== nv.gl.canvas.width || over.height !== nv.gl.canvas.height) {
     [over.width, over.height] = [nv.gl.canvas.width, nv.gl.canvas.height];
   }
+  over.getContext("2d").clearRect(0, 0, over.width, over.height);
+  if (why) drawCells(over, nv.screenSlices, why.pictures, panel.scan.span, Number(element("opacity").value));
+  drawCrosshair(over, nv.screenSlices, mm);
   if (!why) return;
-  drawOverlay(over, nv.screenSlices, why.pictures, panel.scan.span, Number(element("opacity").value));
   const shares = PLANES.map((name, plane) => {
     const cell = cellAt(mm, plane, why.rows, why.columns, panel.scan.span);
     return cell === null ? null : `${name} ${why.values[cell].toFixed(4)}`;
@@ -169,8 +171,9 @@ function redraw() {
 
 function fit() {
   const width = element("panels").clientWidth;
-  const across = panels.length > 1 && width >= 620 ? (width - 13) / 2 : width;
-  element("panels").style.setProperty("--stage", `${Math.min(across, TALLEST)}px`);
+  const wide = width >= 620;
+  const tall = panels.length > 1 && wide ? (width - 13) / 2 : wide ? 0.38 * width : width; // alone, three in a row
+  element("panels").style.setProperty("--stage", `${Math.min(tall, TALLEST)}px`);
   page.height(element("viewer").getBoundingClientRect().height + 4);
 }
 
@@ -186,7 +189,7 @@ function takeOverlay(overlay) {
 
 function takeTheme(theme) {
   if (!theme) return;
-  const names = { "--text": "textColor", "--second": "secondaryBackgroundColor", "--primary": "primaryColor" };
+  const names = { "--back": "backgroundColor", "--text": "textColor", "--second": "secondaryBackgroundColor", "--primary": "primaryColor" };
   for (const [name, key] of Object.entries(names)) document.documentElement.style.setProperty(name, theme[key]);
   document.documentElement.style.colorScheme = theme.base === "dark" ? "dark" : "light";
 }
