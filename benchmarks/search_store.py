@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float16
 from search_data import Drawn
 
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec
@@ -12,7 +13,7 @@ from raptor_search.catalog.vectors import prefix
 from raptor_search.keys import ArchiveKey
 from raptor_search.specs import EmbeddingSpec
 
-__all__ = ["AGES", "SPEC_GRID", "filled", "reopened", "spec_of"]
+__all__ = ["AGES", "SPEC_GRID", "filled", "new_volume", "reopened", "spec_of"]
 
 SPEC_GRID = (16, 16)
 
@@ -40,7 +41,7 @@ def filled(home: Path, drawn: Drawn, spec: EmbeddingSpec) -> tuple[Catalog, Stor
     """
     catalog = _opened(home)
     stored = catalog.add_spec(spec, {})
-    catalog.commit_volume(_first(catalog, stored, next(drawn.blocks())[1][0], drawn))
+    catalog.commit_volume(new_volume("0", stored, next(drawn.blocks())[1][0]))
     catalog.close()
     connection = sqlite3.connect(home / "catalog.db", isolation_level=None)
     for statement in ("synchronous = OFF", "journal_mode = OFF", "cache_size = -200000", "locking_mode = EXCLUSIVE"):
@@ -99,13 +100,14 @@ def _opened(home: Path) -> Catalog:
     return Catalog.open(home, ArchiveKey(home.with_name(f"{home.name}.key"), bytes(range(32))), mode="write")
 
 
-def _first(catalog: Catalog, stored: StoredSpec, vector: np.ndarray, drawn: Drawn) -> NewVolume:
+def new_volume(name: str, stored: StoredSpec, vector: Float16[np.ndarray, " length"]) -> NewVolume:
+    """A scan of a patient of its own, as the indexer would hand it to the catalog."""
     return NewVolume(
-        source_key=_digest("source 0"),
+        source_key=_digest(f"source {name}"),
         locator="/drawn/volume",
         size=1,
         mtime_ns=1,
-        content_key=_digest("content 0"),
+        content_key=_digest(f"content {name}"),
         format="nifti",
         shape=(4, 5, 6),
         spacing=(1.0, 1.0, 2.0),
@@ -114,7 +116,7 @@ def _first(catalog: Catalog, stored: StoredSpec, vector: np.ndarray, drawn: Draw
         spec_id=stored.id,
         vector=vector,
         intensity_rule="drawn",
-        patient_key=_digest("patient 0"),
+        patient_key=_digest(f"patient {name}"),
         modality="MR",
         age=0.0,
         year=0,

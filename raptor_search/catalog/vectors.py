@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float16
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from raptor_search.catalog.records import Ids
@@ -58,6 +58,14 @@ def prefix(data: bytes, spec: EmbeddingSpec) -> bytes:
     return np.ascontiguousarray(values[:, :PREFIX_COMPONENTS]).tobytes()
 
 
+def _matrix(data: Sequence[bytes], length: int) -> Float16[np.ndarray, "n length"]:
+    """Vectors as rows; read only. `decode` checks the first whose length is not theirs."""
+    for one in data:
+        if len(one) != length * FLOAT16.itemsize:
+            decode(one, length)
+    return np.frombuffer(b"".join(data), dtype=FLOAT16).reshape(-1, length)
+
+
 class VectorQueries(ArchiveQueries):
     """The vectors of volumes under one spec."""
 
@@ -99,21 +107,23 @@ class VectorQueries(ArchiveQueries):
         length: int,
     ) -> tuple[Ids, Float16[np.ndarray, "n length"]]:
         """The ids that have such data under the spec, in the order given, and its matrix; a block of ids a query."""
+        # One statement for every block, so that it is compiled once: its ids come as a parameter.
         query = select(EmbeddingRow.volume_id, data).where(
-            vector_id == EmbeddingRow.vector_id, EmbeddingRow.spec_id == spec_id
+            vector_id == EmbeddingRow.vector_id,
+            EmbeddingRow.spec_id == spec_id,
+            EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True)),
         )
         wanted = np.asarray(ids, dtype=np.int64)
-        found = np.zeros(len(wanted), dtype=bool)
+        found: list[int] = []
         values = np.empty((len(wanted), length), dtype=np.float16)
         for start in range(0, len(wanted), VECTOR_BLOCK):
             block = wanted[start : start + VECTOR_BLOCK].tolist()
             with self._database.read() as session:
-                rows = dict(session.execute(query.where(EmbeddingRow.volume_id.in_(block))).all())
-            for place, volume_id in enumerate(block, start):
-                if volume_id in rows:
-                    found[place] = True
-                    values[place] = decode(rows[volume_id], length)
-        return (wanted, values) if found.all() else (wanted[found], values[found])
+                rows = dict(session.connection().execute(query, {"wanted": block}).all())
+            there = [volume_id for volume_id in block if volume_id in rows]
+            values[len(found) : len(found) + len(there)] = _matrix([rows[volume_id] for volume_id in there], length)
+            found.extend(there)
+        return np.array(found, np.int64), values[: len(found)]
 
     def iter_vectors(
         self, spec_id: int, block: int = 256, *, after: int = 0, up_to: int | None = None
