@@ -45,7 +45,7 @@ SIDE = 224
 """Voxels of the cube, and slices a plane in all."""
 
 COUNTS = (8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 112, SIDE)
-SLABS = (16, 24, 32)
+SLABS = (16, 32)
 SPREADS = (24, 32, SIDE)
 
 SPHERES = (4, 8, 16, 32)

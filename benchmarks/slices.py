@@ -4,9 +4,8 @@
         [--cache DIR] [--minutes M] [--workers N] [--quick] [--json FILE]
 
 With `--cache` and `--minutes` no volume is begun after M minutes, and the next run goes on from there; several may run
-at once. `bf16` is for a
-transformer on a CPU that multiplies in it natively; some of the real volumes are embedded in fp32 too, and what that
-changes is printed.
+at once. `bf16` is for a transformer on a CPU that multiplies in it natively; some of the real volumes are embedded in
+fp32 too, and what that changes is printed.
 
 Volumes: the demo's real volumes, and `--sessions` scans derived from each (`indexer/demo/derive.py`), fitted to a
 cube of 224 as the presets `full` and `default` do. Every slice is encoded once and its tokens are kept, so that each
@@ -63,7 +62,7 @@ from raptor_search.specs import PRESETS
 
 NEAREST = 10
 RESAMPLES = 2_000
-CHECKED_EVERY = 4
+CHECKED_EVERY = 6
 """One of so many real volumes is embedded in fp32 too."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -116,7 +115,8 @@ def retrieval(variant: str, derived: Sequence[Case], folder: Path) -> tuple[floa
 
 def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], folder: Path, with_spheres: int) -> Row:
     planted_in = [case for case in derived if case.session <= with_spheres]
-    found = retrieval(variant, derived, folder) if variant in map(count_name, COUNTS) else (None, None, None)
+    counts = map(count_name, COUNTS)
+    found = retrieval(variant, derived, folder) if derived and variant in counts else (None, None, None)
     cosine = None
     true, held = read_vectors(real, folder, "all"), read_vectors(real, folder, variant)
     if held.shape == true.shape:
@@ -211,8 +211,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = args.cache or Path(scratch)
         folder, exact = root / f"{args.encoder}-{args.dtype}", root / f"{args.encoder}-fp32"
-        jobs = [(case, args.encoder, folder, 0 < case.session <= with_spheres, args.dtype) for case in real + derived]
+        jobs = [(case, args.encoder, folder, False, args.dtype) for case in real]
         jobs += [(case, args.encoder, exact, False, "fp32") for case in checked]
+        jobs += [(case, args.encoder, folder, case.session <= with_spheres, args.dtype) for case in derived]
         jobs.sort(key=lambda job: job[3])  # those with spheres last: they cost most, and fidelity needs them not
         for place in {folder, exact}:
             place.mkdir(parents=True, exist_ok=True)
@@ -231,7 +232,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder", default="efficientnet-lite0")
     parser.add_argument("--dtype", choices=list(DTYPES), default="fp32")
-    parser.add_argument("--sessions", type=int, default=8, help="derived scans of each real volume")
+    parser.add_argument("--sessions", type=int, default=8, help="derived scans of each real volume, from 0")
     parser.add_argument("--cache", type=Path, help="keeps the vectors of each volume")
     parser.add_argument("--minutes", type=float, help="after which no volume is begun; with --cache")
     parser.add_argument("--workers", type=int, default=2)
