@@ -66,6 +66,8 @@ def _cluster(archive: Archive, one: Mapping[str, Any], name: str) -> None:
         st.markdown(f"**{literal(name)}**  \n{count(int(one['scans']), 'scan')}")
     if one["traits"]:
         st.table([_trait(trait) for trait in one["traits"]], hide_index=True)
+    else:
+        st.caption("No value stands out surely enough to name it.")
     with st.container(horizontal=True):
         st.button(
             "Select its scans",

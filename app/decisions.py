@@ -32,7 +32,8 @@ ORIGINS = {"given": "given with the files", "accepted": "accepted here", "reject
 
 def many_at_once(archive: Archive, label: str, found: LabelProposals, waiting: Sequence[LabelProposal]) -> None:
     """The proposals at or above a confidence and of one value: how many, which, and one button for all."""
-    last_step(archive, label)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        last_step(archive, label)
     left, right = st.columns(2, gap="large")
     with left:
         threshold = st.slider("Confidence at or above", 0.0, 1.0, 0.9, 0.01, key="threshold")

@@ -120,7 +120,7 @@ def _as_map(figure: Figure, places: Places) -> Figure:
     figure.update_yaxes(range=_widened(low, high), **_BARE)
     figure.update_layout(
         height=520,
-        margin={"l": 0, "r": 0, "t": 8, "b": 0},
+        margin={"l": 0, "r": 0, "t": 36, "b": 0},
         # What a legend hides would still be picked: what is shown is chosen above the map.
         legend={
             "orientation": "h",

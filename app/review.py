@@ -51,29 +51,28 @@ def last_step(archive: Archive, label: str) -> None:
     steps = cast("list[Step]", st.session_state.get(STEPS, []))
     if not steps or steps[-1].label != label:
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/history: {literal(steps[-1].words)}", width="content")
-        st.button("Undo", key="undo", icon=":material/undo:", shortcut="u", on_click=_undo, args=(archive,))
+    st.markdown(f":material/history: {literal(steps[-1].words)}", width="content")
+    st.button("Undo", key="undo", icon=":material/undo:", shortcut="u", on_click=_undo, args=(archive,))
 
 
 def queue(archive: Archive, label: str, now: Proposed, waiting: Sequence[LabelProposal]) -> None:
     """The scan that is next, and what to decide about it."""
-    last_step(archive, label)
     skipped = cast("set[int]", st.session_state.setdefault(SKIPPED, set()))
-    left, right = st.columns([2, 3], vertical_alignment="bottom")
-    with left:
-        order = st.segmented_control("Order", ORDERS, key="order", required=True, default=ORDERS[0])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        order = st.segmented_control(
+            "Order", ORDERS, key="order", required=True, default=ORDERS[0], label_visibility="collapsed"
+        )
+        last_step(archive, label)
     line = [item for item in waiting if item.volume_id not in skipped]
     line.sort(key=lambda item: item.confidence if order == ORDERS[1] else -item.confidence)
     put_off = len(waiting) - len(line)
-    with right:
-        st.caption(f"{count(len(line), 'scan')} to review; {put_off:,} skipped. {now.source}")
     if not line:
         st.info("Nothing is left to review here.", icon=":material/done_all:")
     else:
         _card(archive, label, now, line[0])
     if put_off:
-        st.button("Bring back what was skipped", icon=":material/replay:", key="bring back", on_click=skipped.clear)
+        words = f"Bring back {count(put_off, 'scan')} that you skipped"
+        st.button(words, icon=":material/replay:", key="bring back", on_click=skipped.clear)
 
 
 def _card(archive: Archive, label: str, now: Proposed, item: LabelProposal) -> None:

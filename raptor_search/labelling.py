@@ -4,7 +4,6 @@ The statistics are pure functions of arrays (`evaluation`, `propagation`); this 
 archive's vectors, and takes decisions back to the catalog, where each keeps its origin.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +15,6 @@ from raptor_search.archive import Archive
 from raptor_search.catalog import NewProposal
 from raptor_search.diffusion import Comparison, compare, propose_by_spreading
 from raptor_search.errors import QueryError
-from raptor_search.evaluation import Baseline, leave_one_out
 from raptor_search.knn import DEFAULT_NEIGHBOURS
 from raptor_search.mapping import graph_of
 from raptor_search.propagation import MIN_CONFIDENCE, ConfidenceKind, Proposal, Proposals, propose
@@ -26,7 +24,6 @@ __all__ = [
     "LabelProposals",
     "PropagationMethod",
     "accept",
-    "baseline",
     "comparison",
     "proposals",
     "reject",
@@ -75,18 +72,6 @@ class LabelProposals:
     labelled: int
     subjects: int
     notes: tuple[str, ...]
-
-
-def baseline(archive: Archive, label: str, *, k: int = DEFAULT_NEIGHBOURS, spec: str | None = None) -> Baseline:
-    """How well the neighbours of other subjects tell a label.
-
-    Raises:
-        QueryError: a label that cannot be judged this way; the message says why.
-    """
-    ids, vectors, notes = _vectors(archive, spec)
-    catalog = archive.catalog
-    found = leave_one_out(vectors, catalog.column_values(label, ids), catalog.patient_keys(ids), name=label, k=k)
-    return dataclasses.replace(found, notes=(*notes, *found.notes))
 
 
 def proposals(

@@ -16,7 +16,7 @@ from app.map_chart import Places, numbers_map, values_map
 from app.picked_scans import show_picked
 from app.picking import Picked, drawn_around, of_shown, picked_rows
 from app.session import open_archive
-from app.webgl import draws_webgl
+from app.webgl import how_to_draw
 from app.words import COLUMN_NAMES, count, literal_html, when
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec
@@ -28,12 +28,6 @@ __all__ = ["show"]
 
 FIRST_COLOURS = ("modality", "body_part", "sex", "age")
 HOVER_COLUMNS = ("modality", "body_part")
-
-DRAWN_BY_WEBGL = 10_000
-"""Points that a lasso follows smoothly; see benchmarks/pages.py."""
-
-DRAWN_AS_SVG = 2_000
-"""Points that a browser without WebGL draws and pans."""
 
 OFFERED_VALUES = 40
 """Values of a column that can be shown alone."""
@@ -134,12 +128,11 @@ def _choose_values(column: Column) -> Bool[np.ndarray, " n"]:
 
 
 def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, shown: Bool[np.ndarray, " n"]) -> None:
-    webgl = draws_webgl()
-    limit = DRAWN_BY_WEBGL if webgl else DRAWN_AS_SVG
     there = np.flatnonzero(shown)
-    rows = there[thinned(cohort.drawn.coordinates[there], column.codes[there], limit=limit)]
+    drawing = how_to_draw(len(shown))
+    rows = there[thinned(cohort.drawn.coordinates[there], column.codes[there], limit=drawing.limit)]
     st.plotly_chart(
-        _figure(archive, stored, cohort, column, rows, webgl=bool(webgl)),
+        _figure(archive, stored, cohort, column, rows, webgl=drawing.webgl),
         key="map",
         on_select=_take,
         selection_mode=("points", "box", "lasso"),
@@ -157,7 +150,7 @@ def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, s
             f":material/blur_on: {len(rows):,} of {len(there):,} points are drawn: crowded places are thinned, lone "
             "points and rare values stay. What you draw around is looked up among all scans, drawn or not."
         )
-    if webgl is False:
+    if drawing.lacks_webgl:
         st.caption(":material/info: This browser draws no WebGL: the map is drawn the slower way, with fewer points.")
     st.button("Select all that are shown", icon=":material/select_all:", on_click=_take_all, key="pick shown")
 

@@ -61,7 +61,7 @@ def show() -> None:
 
 def _ask(archive: Archive, known: Facets) -> Wanted | None:
     """The choices; None, with a word why, where there is nothing to evaluate yet."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = st.radio("The label is", KINDS, key="evaluate kind", horizontal=True, persist_state="session")
         as_number = kind == KINDS[1]
         names = _numbers(archive) if as_number else _classes(known)
@@ -84,7 +84,7 @@ def _ask(archive: Archive, known: Facets) -> Wanted | None:
             key="evaluate methods for numbers" if as_number else "evaluate methods",
             persist_state="session",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         where = st.text_input(
             "Only scans that pass",
             placeholder="modality = 'MR' AND age > 60",
@@ -188,8 +188,8 @@ def _refused(error: QueryError, left: object) -> None:
             "scan by the nearest scans of the other subjects, without anything being trained or chosen.",
             icon=":material/info:",
         )
-        return
-    say(error)
+    else:
+        say(error)
     if isinstance(left, QueryError) and left.message != error.message:
         st.caption(f"Leave-one-out kNN cannot judge it either: {literal(left.message)}.")
     st.caption("The command's `--where` is the line “Only scans that pass” here, its `--number` the choice “a number”.")

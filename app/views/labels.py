@@ -32,7 +32,7 @@ def show() -> None:
         return
     st.write("Scans that are alike often share a label. The labelled ones propose a value for the others; you decide.")
     names = archive.catalog.label_names()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         label = st.selectbox(
             "Label",
             names,
@@ -67,11 +67,14 @@ def _proposals(archive: Archive, stored: StoredSpec, label: str, now: Proposed, 
     open_ = [item for item in now.found.items if item.volume_id not in done]
     waiting = [item for item in open_ if item.abstained is None]
     unsure = [item for item in open_ if item.abstained is not None]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        st.metric("Scans with a value", f"{now.found.labelled:,}", width="content")
-        st.metric("To review", f"{len(waiting):,}", width="content")
-        st.metric("Nothing proposed", f"{len(unsure):,}", width="content")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"{count(now.found.labelled, 'scan')} with a value · **{len(waiting):,} to review** · "
+            f"{len(unsure):,} with nothing proposed",
+            width="content",
+        )
         ask_again(archive, stored, label)
+    st.caption(now.source)
     if now.found.confidence_kind == "calibrated":
         st.caption("Confidence: how often such a proposal was right for patients whose label is known.")
     remarks(now.found.notes)

@@ -254,19 +254,20 @@ def test_a_map_of_other_scans_says_how_many_came_and_went(small: SmallArchive, p
     assert sum(traces(app).values()) == 36
 
 
-@pytest.mark.parametrize(("webgl", "points"), [(None, 20), (False, 20), (True, SCANS)])
+@pytest.mark.parametrize(("webgl", "points", "kind"), [(None, 20, ""), (False, 20, ""), (True, 30, "gl")])
 def test_a_crowded_map_is_thinned_and_says_so_but_is_picked_whole(
-    drawn: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch, webgl: bool | None, points: int
+    drawn: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch, webgl: bool | None, points: int, kind: str
 ) -> None:
+    monkeypatch.setattr("app.webgl.DRAWN_AS_SVG", 20)
+    monkeypatch.setattr("app.webgl.DRAWN_BY_WEBGL", 30)
     app = page("cohort")
-    monkeypatch.setattr(
-        "raptor_search.map_points.thinned", lambda xy, kinds, limit: np.arange(min(limit // 100, len(xy)))
-    )
     app.session_state["draws with WebGL"] = webgl
     app.session_state["cohort picked"] = ALL
     app.run()
     assert not app.exception
     assert sum(traces(app).values()) == points
-    assert (f"{points} of {SCANS} points are drawn" in said(app)) == (points < SCANS)
+    spec = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert {trace["type"] for trace in spec["data"]} == {f"scatter{kind}"}
+    assert f"{points} of {SCANS} points are drawn" in said(app)
     assert ("This browser draws no WebGL" in said(app)) == (webgl is False)
     assert header(app) == f"{SCANS} scans on the map"
