@@ -59,11 +59,11 @@ def prefix(data: bytes, spec: EmbeddingSpec) -> bytes:
 
 
 def _matrix(data: Sequence[bytes], length: int) -> Float16[np.ndarray, "n length"]:
-    """Vectors as rows; read only. `decode` checks the first whose length is not theirs."""
+    """Vectors as rows. `decode` refuses the first whose length is not theirs."""
     for one in data:
         if len(one) != length * FLOAT16.itemsize:
             decode(one, length)
-    return np.frombuffer(b"".join(data), dtype=FLOAT16).reshape(-1, length)
+    return np.frombuffer(bytearray().join(data), dtype=FLOAT16).reshape(-1, length)
 
 
 class VectorQueries(ArchiveQueries):
@@ -114,14 +114,21 @@ class VectorQueries(ArchiveQueries):
             EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True)),
         )
         wanted = np.asarray(ids, dtype=np.int64)
-        found: list[int] = []
-        values = np.empty((len(wanted), length), dtype=np.float16)
-        for start in range(0, len(wanted), VECTOR_BLOCK):
-            block = wanted[start : start + VECTOR_BLOCK].tolist()
+
+        def read(block: list[int]) -> tuple[list[int], Float16[np.ndarray, "b length"]]:
             with self._database.read() as session:
                 rows = dict(session.connection().execute(query, {"wanted": block}).all())
             there = [volume_id for volume_id in block if volume_id in rows]
-            values[len(found) : len(found) + len(there)] = _matrix([rows[volume_id] for volume_id in there], length)
+            return there, _matrix([rows[volume_id] for volume_id in there], length)
+
+        if len(wanted) <= VECTOR_BLOCK:
+            there, matrix = read(wanted.tolist())
+            return np.array(there, np.int64), matrix
+        found: list[int] = []
+        values = np.empty((len(wanted), length), dtype=np.float16)
+        for start in range(0, len(wanted), VECTOR_BLOCK):
+            there, matrix = read(wanted[start : start + VECTOR_BLOCK].tolist())
+            values[len(found) : len(found) + len(there)] = matrix
             found.extend(there)
         return np.array(found, np.int64), values[: len(found)]
 
