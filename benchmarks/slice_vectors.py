@@ -131,8 +131,9 @@ def slab_means(stack: Float32[np.ndarray, "224 224 224"], count: int) -> Float32
 class Sight:
     """An encoder's tokens of stacks of images; equal images of one value are encoded once."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, autocast: bool) -> None:
         self.encoder = encoder
+        self.autocast = autocast
         self.skip = int(encoder.card.has_cls)
         self.flat: dict[float, NDArray[np.float32]] = {}
 
@@ -144,7 +145,7 @@ class Sight:
         todo = [i for i, known in enumerate(out) if known is None]
         for start in range(0, len(todo), BATCH):
             chosen = todo[start : start + BATCH]
-            with torch.inference_mode():
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
                 batch: Tensor = self.encoder.encode(torch.from_numpy(np.ascontiguousarray(stack[chosen])))
             for i, one in zip(chosen, batch[:, self.skip :].float().numpy(), strict=True):
                 out[i] = one
@@ -227,9 +228,9 @@ def planted(
     return result
 
 
-def vectors_of(case: Case, encoder: Encoder, *, spheres: bool) -> dict[str, Vector]:
+def vectors_of(case: Case, encoder: Encoder, *, spheres: bool, autocast: bool = False) -> dict[str, Vector]:
     """Vectors by "variant" and, with spheres, by "variant/diameter"."""
-    sight = Sight(encoder)
+    sight = Sight(encoder, autocast=autocast)
     matrix = gaussian_matrix(encoder.card.dim, spec_for(encoder, "full", components=COMPONENTS))
     cube = cube_of(case.volume())
     stacks = [images(cube, plane) for plane in range(3)]
@@ -267,7 +268,9 @@ def compute(case: Case, encoder_name: str, folder: Path, spheres: bool, dtype: s
         if time.time() - claim.stat().st_mtime < STALE:
             return False
         claim.touch()
-    vectors = vectors_of(case, _encoder(encoder_name, dtype), spheres=spheres)
+    encoder = _encoder(encoder_name, dtype)
+    autocast = dtype == "bf16" and encoder.card.layers == 0  # a CNN's weights stay in float32
+    vectors = vectors_of(case, encoder, spheres=spheres, autocast=autocast)
     part = file.with_suffix(".part")
     with part.open("wb") as out:
         np.savez(out, **{name.replace("/", "@"): vector for name, vector in vectors.items()})  # type: ignore[arg-type]
@@ -289,7 +292,7 @@ def _encoder(name: str, dtype: str) -> Encoder:
     """One a process, on one thread: the processes share the cores."""
     torch.set_num_threads(1)
     encoder = load_encoder(name, dtype=DTYPES[dtype])
-    if dtype == "bf16":
+    if dtype == "bf16" and encoder.card.layers:
         model: Any = encoder
         model._model.set_attn_implementation("eager")  # on a CPU a fifth quicker than torch's fused attention
     return encoder
