@@ -27,6 +27,7 @@ from raptor_search.classification import Answers
 from raptor_search.conformal import LEVELS, conformal_sets
 from raptor_search.figures import (
     CLASS_FIGURES,
+    COMPARED,
     NUMBER_FIGURES,
     Difference,
     class_difference,
@@ -166,17 +167,21 @@ def number_difference_setting(rng: np.random.Generator, subjects: int, resamples
     return ends_of(number_difference(("a", one), ("b", other), resamples=resamples), tuple(NUMBER_FIGURES))
 
 
-def difference_setting(rng: np.random.Generator, subjects: int, resamples: int) -> Found:
-    owner = subjects_of(rng, subjects)
-    one = answers_of(rng, owner, 1.6, 2)
-    logits = np.log(one.probabilities) + 1.2 * rng.normal(size=one.probabilities.shape)
-    raised = np.exp(logits)
-    other = Answers(one.codes, raised / raised.sum(axis=1, keepdims=True), owner)
-    if not resamples:
-        first, second = values_of(run_of(one)), values_of(run_of(other))
-        return {name: (first[name][0] - second[name][0], 0, 0) for name in CLASS_FIGURES}
-    found = class_difference(("a", run_of(one)), ("b", run_of(other)), resamples=resamples)
-    return ends_of(found, tuple(CLASS_FIGURES))
+def difference_setting(signal: float, noise: float) -> "Setting":
+    """Two classes, and a second method whose logits have more noise."""
+
+    def draw(rng: np.random.Generator, subjects: int, resamples: int) -> Found:
+        owner = subjects_of(rng, subjects)
+        one = answers_of(rng, owner, signal, 2)
+        logits = np.log(one.probabilities) + noise * rng.normal(size=one.probabilities.shape)
+        raised = np.exp(logits)
+        other = Answers(one.codes, raised / raised.sum(axis=1, keepdims=True), owner)
+        if not resamples:
+            first, second = values_of(run_of(one)), values_of(run_of(other))
+            return {name: (first[name][0] - second[name][0], 0, 0) for name in COMPARED}
+        return ends_of(class_difference(("a", run_of(one)), ("b", run_of(other)), resamples=resamples), COMPARED)
+
+    return draw
 
 
 def ends_of(found: Sequence[Difference], shown: Sequence[str]) -> Found:
@@ -195,7 +200,8 @@ SETTINGS: dict[str, Setting] = {
     "2 classes, all but sure": class_setting(3.6, 2),
     "lists": list_setting,
     "a number": number_setting,
-    "classes, paired": difference_setting,
+    "classes, paired": difference_setting(1.6, 1.2),
+    "classes, paired, strong": difference_setting(3.0, 1.5),
     "lists, paired": list_difference_setting,
     "a number, paired": number_difference_setting,
 }

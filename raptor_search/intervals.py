@@ -18,13 +18,15 @@ Statistic = Callable[[Float[np.ndarray, "b s"]], Float[np.ndarray, "b f"]]
 
 A figure that a resample leaves undefined is NaN."""
 
-Kind = Literal["share", "rate", "auroc", "free"]
+Kind = Literal["share", "rate", "auroc", "difference", "free"]
 """What a figure is, and so which interval it gets:
 
 share   a mean between 0 and 1 of one number a scan: BCa bootstrap
 rate    a figure between 0 and 1 that is made of several such means, by class or bin: logit, bootstrap spread
 auroc   an area under the ROC curve: score
-free    a number that nothing bounds (r2, a difference): BCa bootstrap
+difference  of two methods' rates or areas on the same scans: BCa bootstrap, on no side shorter than the normal interval
+            of the jackknife's standard error
+free    a number that nothing bounds (r2): BCa bootstrap
 """
 
 LEVEL = 0.95
@@ -73,7 +75,9 @@ def subject_intervals(
     Bias-corrected and accelerated (BCa) bootstrap intervals. Sources: Efron 1987, JASA 82(397); for clusters, Field
     and Welsh 2007, JRSS B 69(3). An AUROC gets a score interval instead (`_score`): in seeded simulations BCa, and
     the logit interval too, hold an AUROC of 0.99 or more in 88 to 92% only. A rate gets the logit interval
-    (`_logit`), since BCa holds balanced accuracy and AUPR in 92 to 94%.
+    (`_logit`), since BCa holds balanced accuracy and AUPR in 92 to 94%. The difference of two AUROCs is held by BCa in
+    92% where both are fair, by the normal interval in 93% where both are near 1; where one is short the other is not,
+    and the wider is taken.
 
     Subjects that vote on each other are right or wrong together, which resampling cannot see: intervals
     that take no notice of it are too short by a fifth to a half. The spread is therefore stretched to the
@@ -114,7 +118,11 @@ def subject_intervals(
                 _score(value, stretch * math.sqrt(float(influence[:, f] @ influence[:, f])), evidence[f], subjects)
             )
         else:
-            ends.append(_bca(value, draws[:, f], influence[:, f], stretch, None if kinds[f] == "free" else evidence[f]))
+            bound = evidence[f] if kinds[f] in ("share", "rate") else None
+            found = _bca(value, draws[:, f], influence[:, f], stretch, bound)
+            if kinds[f] == "difference":
+                found = _no_shorter(found, stretch * math.sqrt(float(influence[:, f] @ influence[:, f])))
+            ends.append(found)
     return tuple(ends)
 
 
@@ -170,6 +178,12 @@ def _bca(
         for z in (NORMAL.inv_cdf(tail), NORMAL.inv_cdf(1 - tail))
     )
     return Interval(value, low, high)
+
+
+def _no_shorter(found: Interval, error: float) -> Interval:
+    """With ends at least as far out as those of the normal interval; nothing varies where the error is 0."""
+    reach = NORMAL.inv_cdf((1 + LEVEL) / 2) * error
+    return Interval(found.value, min(found.low, found.value - reach), max(found.high, found.value + reach))
 
 
 def _accelerated(z: float, acceleration: float) -> float:

@@ -156,6 +156,28 @@ def test_a_number_that_nothing_bounds_gets_no_exact_bound():
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.05)
 
 
+def test_the_interval_of_a_difference_is_the_wider_of_two_on_each_side():
+    rng = np.random.default_rng(4)
+    sides = np.zeros(2)
+    for _ in range(20):
+        values = rng.exponential(size=40) - 0.8
+
+        def statistic(weights, values=values):
+            return (weights @ values / weights.sum(axis=1))[:, None]
+
+        both = [
+            subject_intervals(statistic, 40, evidence=[40], kinds=[kind], resamples=500, seed=0)[0]
+            for kind in ("free", "difference")
+        ]
+        plain, wider = both
+        # The jackknife's standard error of a mean is the textbook's, but for what leaves n for n - 1.
+        reach = 1.959964 * np.sqrt(((values - values.mean()) ** 2).sum()) / 39
+        assert wider.low == pytest.approx(min(plain.low, values.mean() - reach), abs=1e-6)
+        assert wider.high == pytest.approx(max(plain.high, values.mean() + reach), abs=1e-6)
+        sides += wider.low < plain.low, wider.high > plain.high
+    assert sides.all()
+
+
 def test_many_subjects_are_left_out_in_blocks(monkeypatch):
     rng = np.random.default_rng(8)
     codes = rng.random(500) < 0.4
