@@ -72,7 +72,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--volumes", type=int, help="default: 64 on a GPU, else 3; 1 with --quick")
     parser.add_argument("--files", type=Path, help="folder to keep the input files in")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SLICES} slices a plane on both sides")
-    parser.add_argument("--fidelity", type=Path, help="JSON with default_top10_overlap and default_min_centred_cosine")
+    parser.add_argument("--fidelity", type=Path, help="what slices.py --json wrote: `full` is left out then")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
@@ -92,7 +92,8 @@ def measure(subject: Subject, files: list[Path], args: argparse.Namespace) -> di
     every = SIDE // QUICK_SLICES if args.quick else 1
     ours(subject, files[:1], replace(PRESETS["default"], slices_per_plane=1), compiled=False)  # warm
     theirs = published(subject, files[:4] if on_gpu else files, every=every)
-    recipes = [paper(args.quick), PRESETS["default"], *([] if args.quick else [PRESETS["full"]])]
+    with_full = not args.quick and args.fidelity is None
+    recipes = [paper(args.quick), PRESETS["default"], *([PRESETS["full"]] if with_full else [])]
     results = {recipe.preset: ours(subject, files, recipe) for recipe in recipes}
     row, default = results["paper"][0], results["default"][0]
     batch = BATCH[device.type]
@@ -100,7 +101,7 @@ def measure(subject: Subject, files: list[Path], args: argparse.Namespace) -> di
     rate = matmul_rate(work, device, side_by_side=1 if on_gpu else WORKERS, seconds=0.2 if args.quick else 1.0)
     peak = child_peak(args, files[0])
     whole = scaled(theirs, every)
-    cosine = None if args.quick else centred_cosine(results["default"][1], results["full"][1])
+    cosine = centred_cosine(results["default"][1], results["full"][1]) if with_full else None
     fidelity = json.loads(args.fidelity.read_text()) if args.fidelity else {}
     return {
         "device": device_name(device),
