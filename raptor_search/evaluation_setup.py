@@ -132,8 +132,17 @@ def check_classes(
         number = ", or evaluate it with --number" if all(map(is_number, names)) else ""
         raise QueryError(
             f"label '{label}': {shown} {'has' if len(alone) == 1 else 'have'} one subject only, which cannot be both "
-            f"learned from and tested; label more scans, or leave these out with --where{number}"
+            f"learned from and tested; label more scans, or leave these out with {_without(alone, label)}{number}"
         )
+
+
+def _without(values: Sequence[str], label: str) -> str:
+    """The option that leaves values out, written out where they can be copied."""
+    plain = label.isidentifier() and len(values) <= 5 and not any("'" in one or is_number(one) for one in values)
+    if not plain:
+        return "--where"
+    listed = ", ".join(f"'{one}'" for one in values)
+    return f'--where "{label} not in ({listed})"'
 
 
 def check_parts(parts: Sequence[Part], codes: Int[np.ndarray, " n"], names: Sequence[str], label: str) -> None:

@@ -150,6 +150,18 @@ def test_what_cannot_be_evaluated_is_one_clear_line(
     one_line(raptor("evaluate", *words, "--home", home, *QUICK), *expected)
 
 
+def test_a_class_of_one_patient_is_left_out_as_the_refusal_says(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    with archive.open() as catalog:
+        for volume_id in archive.ids[-2:]:
+            catalog.set_label(volume_id, "finding", "rare", origin="given")
+    words = ("evaluate", "finding", "--home", home, "--method", "knn", *QUICK)
+    refused = raptor(*words)
+    one_line(refused, "'rare' has one subject only")
+    where = refused.error_lines[0].partition('--where "')[2].rpartition('"')[0]
+    assert raptor(*words, "--where", where, "--json").json["classes"] == ["adenoma", "cyst", "none"]
+
+
 def test_vectors_that_lack_scans_or_are_none_are_one_clear_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
     labelled_archive(home)
     np.savez(tmp_path / "few.npz", vectors=np.ones((1, 4)), files=np.array(["0.nii.gz"]))
