@@ -1,6 +1,6 @@
 """How often the 95% intervals of an evaluation hold the truth: a seeded simulation.
 
-    python benchmarks/interval_coverage.py [--quick] [--draws N] [--subjects N] [--settings NAME ...] [--json FILE]
+    python benchmarks/interval_coverage.py [--quick] [--draws N] [--subjects N] [--settings NAME ...] [--keep DIR]
 
 Subjects are drawn with 1 to 3 scans each, whose scores share a part that is the subject's own. The truth is the
 figure of 200,000 such subjects. With 300 subjects and 1,000 draws every figure is to lie within 95% +- 2%; the
@@ -49,6 +49,9 @@ CLASS_RESAMPLES = 100
 TOLERANCE = 0.02
 
 QUICK_DRAWS = 100
+
+KEPT_EVERY = 20
+"""Draws after which the counts are written down."""
 
 SHOWN_LISTS = ("mAP", "P@1", "nDCG@10", "MRR", "recall@10")
 
@@ -209,16 +212,27 @@ SETTINGS: dict[str, Setting] = {
 CONFORMAL = "conformal sets"
 
 
-def coverage(setting: str, draws: int, subjects: int) -> Iterator[Line]:
-    """How often intervals hold the figure of a very large sample."""
+def coverage(setting: str, draws: int, subjects: int, keep: Path | None) -> Iterator[Line]:
+    """How often intervals hold the figure of a very large sample; counts are kept, so that a run can be cut short."""
     draw = SETTINGS[setting]
-    truth = draw(np.random.default_rng(10**6), TRUTH_SUBJECTS, 0)
-    held = dict.fromkeys(truth, 0)
-    for seed in range(draws):
+    file = None if keep is None else keep / f"{setting}, {subjects} subjects.json"
+    state = {"truth": None, "draws": 0, "held": {}}
+    if file is not None and file.is_file():
+        state = json.loads(file.read_text(encoding="utf-8"))
+    if state["truth"] is None:
+        truth = {name: found[0] for name, found in draw(np.random.default_rng(10**6), TRUTH_SUBJECTS, 0).items()}
+        state = {"truth": truth, "draws": 0, "held": dict.fromkeys(truth, 0)}
+    truth, held = state["truth"], state["held"]
+    for seed in range(state["draws"], draws):
         for name, (_, low, high) in draw(np.random.default_rng(seed), subjects, RESAMPLES).items():
-            held[name] += low <= truth[name][0] <= high
+            held[name] += low <= truth[name] <= high
+        state["draws"] = seed + 1
+        if file is not None and (state["draws"] % KEPT_EVERY == 0 or state["draws"] == draws):
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(state), encoding="utf-8")
+            part.replace(file)
     for name, count in held.items():
-        yield Line(setting, name, truth[name][0], count / draws, draws)
+        yield Line(setting, name, truth[name], count / state["draws"], state["draws"])
 
 
 def conformal_coverage(draws: int, subjects: int) -> Iterator[Line]:
@@ -254,6 +268,7 @@ def main() -> None:
         help="some of them, to run in pieces (default: all)",
     )
     parser.add_argument("--quick", action="store_true", help="100 draws, unless --draws says otherwise")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the counts there and go on from them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     arguments = parser.parse_args()
     draws = arguments.draws or (QUICK_DRAWS if arguments.quick else 1000)
@@ -265,7 +280,7 @@ def main() -> None:
         found = (
             conformal_coverage(min(draws, 200), arguments.subjects)
             if is_conformal
-            else coverage(setting, draws, arguments.subjects)
+            else coverage(setting, draws, arguments.subjects, arguments.keep)
         )
         for line in found:
             lines.append(line)
