@@ -139,6 +139,11 @@ class EmbeddingSpec:
             )
 
     @property
+    def encoder_label(self) -> str:
+        """The encoder as it is shown: with its precision where that is not exact."""
+        return self.encoder if self.precision == "exact" else f"{self.encoder}, {self.precision}"
+
+    @property
     def tokens_per_plane(self) -> int:
         """Tokens of one plane: the grid, and one more where CLS is kept."""
         rows, cols = self.grid

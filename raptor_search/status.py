@@ -20,7 +20,7 @@ class SpecStatus(NamedTuple):
 
     Attributes:
         fingerprint: its first digits.
-        encoder: name of the 2D model.
+        encoder: name of the 2D model, with its precision where that is not exact.
         layer: block whose output is taken, or "last".
         preset: name of the recipe.
         components: K.
@@ -98,7 +98,7 @@ def _spec(catalog: Catalog, home: Path, stored: StoredSpec) -> SpecStatus:
     embedded = catalog.count(stored.id)
     return SpecStatus(
         fingerprint=stored.fingerprint[:SHOWN_DIGITS],
-        encoder=stored.spec.encoder,
+        encoder=stored.spec.encoder_label,
         layer=stored.spec.layer,
         preset=stored.preset,
         components=stored.spec.components_kept,

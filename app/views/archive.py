@@ -91,7 +91,7 @@ def _specs(archive: Archive) -> None:
     rows = [
         {
             "Fingerprint": stored.fingerprint[:12],
-            "Encoder": stored.spec.encoder,
+            "Encoder": stored.spec.encoder_label,
             "Layer": stored.spec.layer,
             "Preset": stored.preset,
             "K": stored.spec.components_kept,

@@ -80,6 +80,7 @@ def test_its_spec_is_another_and_the_two_never_meet(exact: Encoder, rounded: Enc
     mine, theirs = spec_for(rounded), spec_for(exact)
     assert (mine.precision, theirs.precision) == ("int8", "exact")
     assert theirs.differences(mine) == ["precision"]
+    assert (mine.encoder_label, theirs.encoder_label) == ("vits14-packaged, int8", "vits14-packaged")
     assert mine.fingerprint != theirs.fingerprint
     with pytest.raises(SpecError, match="precision is exact, expected int8"):
         check_belongs(mine, exact)
