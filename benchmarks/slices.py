@@ -241,7 +241,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="4 sources, 2 sessions, no spheres")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    args.dtype = args.dtype or ("bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32")
+    is_native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    args.dtype = args.dtype or ("bf16" if is_native else "fp32")
     return args
 
 
