@@ -45,8 +45,10 @@ def demo(
 
 @pytest.fixture(scope="session")
 def address(demo: tuple[DemoArchive, Path]) -> Iterator[str]:
-    with serving(demo[1]) as served:
-        yield served
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAPTOR_VIEWER_URL", "http://127.0.0.1:9/own-viewer?study={study}&series={series}")
+        with serving(demo[1]) as served:
+            yield served
 
 
 @pytest.fixture

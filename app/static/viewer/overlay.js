@@ -54,11 +54,15 @@ function drawCrosshair(canvas, tiles, mm) {
     const [left, top, width, height] = tile.leftTopWidthHeight;
     const [x, y] = onTile(tile, mm[ACROSS[tile.axCorSag]], mm[DOWN[tile.axCorSag]]).map((place) => Math.round(place) + 0.5);
     const gap = Math.max(6, Math.min(width, height) / 25);
+    const edge = 20 * window.devicePixelRatio; // where the letters stand
     context.strokeStyle = "rgba(255, 184, 0, 0.9)";
     context.lineWidth = Math.max(1, Math.round(window.devicePixelRatio));
     context.beginPath();
     for (const [fromX, fromY, toX, toY] of [
-      [left, y, x - gap, y], [x + gap, y, left + width, y], [x, top, x, y - gap], [x, y + gap, x, top + height],
+      [Math.min(left + edge, x - gap), y, x - gap, y],
+      [x + gap, y, Math.max(left + width - edge, x + gap), y],
+      [x, Math.min(top + edge, y - gap), x, y - gap],
+      [x, y + gap, x, Math.max(top + height - edge, y + gap)],
     ]) {
       context.moveTo(fromX, fromY);
       context.lineTo(toX, toY);

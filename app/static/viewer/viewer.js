@@ -39,7 +39,7 @@ async function makePanel(scan, content) {
   add(foot, "span", { textContent: scan.spacing });
 
   const nv = new niivue.Niivue({
-    dragAndDropEnabled: false, isColorbar: false, crosshairWidth: 0, showAllOrientationMarkers: true,
+    dragAndDropEnabled: false, isColorbar: false, crosshairWidth: 0, showAllOrientationMarkers: true, multiplanarPadPixels: 8,
     dragModePrimary: DRAG.crosshair, dragMode: DRAG.windowing, isRadiologicalConvention: true, sagittalNoseLeft: true,
     multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.AUTO,
     fontColor: [0.9, 0.9, 0.9, 1], logLevel: "silent", loadingText: "", viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
