@@ -27,7 +27,7 @@ from raptor_search.index import check_factory
 from raptor_search.readers import Refused, Skipped, Source, discover
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
-from raptor_search.readers.tables import Table, find_participants, read_table
+from raptor_search.readers.tables import Table, find_participants, participants_below, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
 
 __all__ = ["READERS", "IndexReport", "find_sources", "index"]
@@ -226,6 +226,8 @@ class _Run:
         beside = {table for path in paths if (table := find_participants(path)) is not None}
         own = {table.path.resolve() for table in self.tables}
         found = [read_table(path, strict=False, keep=self.keep) for path in sorted(beside) if path.resolve() not in own]
+        own |= {path.resolve() for path in beside}
+        found += self._read_below({path.resolve() for path in participants_below(paths, sources)} - own)
         _check_kept(self.keep, [*self.tables, *found])
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
         refuse_without_rule(spec, sources)
@@ -241,6 +243,16 @@ class _Run:
         with self.progress.publishing():
             version = self.archive.publish(spec.fingerprint, factory=self.factory)
         return self._report(stored, version, joined)
+
+    def _read_below(self, tables: set[Path]) -> list[Table]:
+        """The tables of the data sets within an archive; one that cannot be read costs its own data set alone."""
+        found = []
+        for path in sorted(tables):
+            try:
+                found.append(read_table(path, strict=False, keep=self.keep))
+            except UsageError as error:
+                self.progress.notice(f"{path.parent}: its scans go without a table: {error.message}")
+        return found
 
     def _find(self, paths: list[Path]) -> list[Source]:
         sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine, self.volume_index)

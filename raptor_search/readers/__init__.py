@@ -8,7 +8,7 @@ from raptor_search.readers.geometry import Geometry
 from raptor_search.readers.reading import content_digest, read, read_file
 from raptor_search.readers.scan import READER_VERSION, Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Refused, Skipped, Source
-from raptor_search.readers.tables import Table, annotate, find_participants, read_table
+from raptor_search.readers.tables import Table, annotate, find_participants, participants_below, read_table
 
 __all__ = [
     "READER_VERSION",
@@ -24,6 +24,7 @@ __all__ = [
     "content_digest",
     "discover",
     "find_participants",
+    "participants_below",
     "read",
     "read_file",
     "read_table",

@@ -5,7 +5,7 @@ like names, identifiers or dates, or, where columns to keep are named, those tha
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from raptor_search.readers.records import records
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
 
-__all__ = ["Row", "Table", "annotate", "find_participants", "read_table"]
+__all__ = ["Row", "Table", "annotate", "find_participants", "participants_below", "read_table"]
 
 MISSING = frozenset({"", "n/a", "na", "nan"})
 """Cells that say nothing, in lower case: BIDS's n/a and what R and pandas write."""
@@ -136,6 +136,18 @@ def find_participants(path: Path) -> Path | None:
     start = path.absolute() if path.is_dir() else path.absolute().parent
     folders = [start, *start.parents][: LEVELS_ABOVE + 1]
     return next((folder / "participants.tsv" for folder in folders if (folder / "participants.tsv").is_file()), None)
+
+
+def participants_below(paths: Iterable[Path], sources: Iterable[Source]) -> set[Path]:
+    """The participants.tsv of every data set below the paths: those in a folder between one of them and a scan."""
+    tops = {path.absolute() for path in paths}
+    looked: set[Path] = set()
+    for folder in {source.files[0].parent for source in sources}:
+        for place in (folder, *folder.parents):
+            if place in looked or tops.isdisjoint(place.parents):
+                break
+            looked.add(place)
+    return {table for place in looked if (table := place / "participants.tsv").is_file()}
 
 
 def annotate(scan: Scan, source: Source, tables: Sequence[Table]) -> Scan:

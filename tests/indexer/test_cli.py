@@ -204,6 +204,20 @@ def test_each_dataset_is_described_by_its_own_participants_and_a_later_run_forge
     assert [(hit["metadata"]["age"], hit["metadata"]["sex"]) for hit in hits] == [(30, "F"), (70, "F")]
 
 
+def test_data_sets_within_an_archive_have_their_tables_and_a_bad_one_costs_only_its_own(
+    raptor: Raptor, home: Path, tmp_path: Path
+) -> None:
+    for name, table in (("a", "participant_id\tage\nsub-01\t30\n"), ("b", "nothing\tto join\n1\t2\n")):
+        write_scan(tmp_path / "archive" / name / "sub-01" / "sub-01_T1w.nii.gz", len(table))
+        (tmp_path / "archive" / name / "participants.tsv").write_text(table)
+    done = raptor("index", tmp_path / "archive", "--home", home, *LITE)
+    assert done.status == 0
+    assert f"{tmp_path / 'archive' / 'b'}: its scans go without a table" in done.err.replace("\n", "")
+    query = tmp_path / "archive" / "a" / "sub-01" / "sub-01_T1w.nii.gz"
+    hits = raptor("search", query, "--home", home, "--json").json["hits"]
+    assert [hit["metadata"]["age"] for hit in hits] == [30, None]
+
+
 def test_a_scan_of_absurd_range_and_one_that_went_cost_nothing_else(raptor: Raptor, scans: Path, home: Path) -> None:
     extreme = np.where(blob(1) > 0, 1.5e308, -1.5e308)
     extreme_path = write_nifti(scans / "extreme.nii.gz", extreme, AFFINE)

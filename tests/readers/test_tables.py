@@ -8,7 +8,17 @@ import pyarrow.parquet
 import pytest
 
 from raptor_search.errors import UsageError
-from raptor_search.readers import Identity, Scan, ScanMetadata, Source, Table, annotate, find_participants, read_table
+from raptor_search.readers import (
+    Identity,
+    Scan,
+    ScanMetadata,
+    Source,
+    Table,
+    annotate,
+    find_participants,
+    participants_below,
+    read_table,
+)
 from raptor_search.readers.bids import bids_modality, bids_session, bids_subject
 from raptor_search.volume import Volume
 
@@ -336,6 +346,23 @@ def test_participants_are_found_beside_or_above_the_data(tmp_path: Path) -> None
     for path in (tmp_path / "set", leaf, leaf / "a.nii"):
         assert find_participants(path) == tmp_path / "set" / "participants.tsv"
     assert find_participants(tmp_path) is None
+
+
+def test_participants_of_data_sets_below_are_found_from_their_scans(tmp_path: Path) -> None:
+    for place in ("a", "a/derivatives/x", "b", "b/sub-01/other"):
+        (tmp_path / "all" / place).mkdir(parents=True)
+        (tmp_path / "all" / place / "participants.tsv").write_text("participant_id\n")
+    (tmp_path / "participants.tsv").write_text("participant_id\n")
+    scans = [
+        tmp_path / "all" / name for name in ("a/derivatives/x/sub-01/anat/s.nii", "b/sub-01/anat/s.nii", "c/s.nii")
+    ]
+    for scan in scans:
+        scan.parent.mkdir(parents=True, exist_ok=True)
+        scan.touch()
+    found = participants_below([tmp_path / "all"], [Source.at(scan, "nifti") for scan in scans])
+    expected = ("a", "a/derivatives/x", "b")
+    assert found == {tmp_path / "all" / place / "participants.tsv" for place in expected}
+    assert participants_below([scans[0], tmp_path / "all" / "b"], [Source.at(scans[1], "nifti")]) == set()
 
 
 # BIDS paths
