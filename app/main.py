@@ -54,11 +54,11 @@ def main() -> None:
 
 
 def _pages(who: Principal | None) -> list[StreamlitPage]:
-    """The pages that the role suffices for; the first one is always there, and refuses by itself."""
+    """The pages that the role suffices for; all of them before the login, so that it leads back to where one was."""
     return [
         st.Page(HERE / "views" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "search")
         for name, title, icon, action in PAGES
-        if name == "search" or (who is not None and who.may(action))
+        if who is None or who.role is None or who.may(action)
     ]
 
 

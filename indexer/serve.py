@@ -18,6 +18,9 @@ __all__ = ["ADDRESS", "AUTH_VARIABLE", "serve"]
 ADDRESS = "127.0.0.1"
 MAX_UPLOAD_MB = 1024
 
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+"""Names that a browser may know the page by: another site whose name was turned to this address gets nothing."""
+
 AUTH_VARIABLE = "RAPTOR_AUTH_FILE"
 """Tells the page that users log in, by the file of the provider; absent, it serves whoever runs it."""
 
@@ -52,8 +55,11 @@ def serve(home: Path, *, port: int, address: str = ADDRESS, auth: Path | None = 
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
     }
+    hosts = [*LOCAL_NAMES]
     if auth is not None:
-        settings |= _login(auth.expanduser().absolute(), address)
+        own, host = _login(auth.expanduser().absolute(), address)
+        settings |= own
+        hosts.append(host)
         environment[AUTH_VARIABLE] = str(auth.expanduser().absolute())
     elif not is_loopback(address):
         raise UsageError(
@@ -61,6 +67,7 @@ def serve(home: Path, *, port: int, address: str = ADDRESS, auth: Path | None = 
         )
     _check_free(address, port)
     flags = [f"--{name}={value}" for name, value in settings.items()]
+    flags += [f"--server.allowedHosts={host}" for host in hosts]
     # -P: a folder named app or migrations where the user stands is not the program's.
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(_page()), *flags]
     sys.stdout.flush()
@@ -75,8 +82,8 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def _login(auth: Path, address: str) -> dict[str, object]:
-    """Streamlit's settings for a login.
+def _login(auth: Path, address: str) -> tuple[dict[str, object], str]:
+    """Streamlit's settings for a login, and the name that browsers know the page by.
 
     Raises:
         UsageError: the file or the roles are not as they are to be, or a package is missing.
@@ -102,7 +109,7 @@ def _login(auth: Path, address: str) -> dict[str, object]:
     settings: dict[str, object] = {"secrets.files": auth, "browser.serverAddress": back.hostname}
     if not is_loopback(address) and back.port is None:
         settings["browser.serverPort"] = 443 if back.scheme == "https" else 80
-    return settings
+    return settings, back.hostname
 
 
 def _check_free(address: str, port: int) -> None:

@@ -59,18 +59,31 @@ def make_archive(folder: Path, *, whole: bool) -> DemoArchive:
     return demo
 
 
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """The page on a free port of the loopback address, as `raptor app` serves it; gives its address."""
+def free_port() -> int:
+    """A port of the loopback address that nobody listens to."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", RAPTOR, "app", "--home", str(home), "--port", str(port)]
-    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(home: Path, *, port: int | None = None, options: Sequence[str] = ()) -> Iterator[str]:
+    """The page on a free port of the loopback address, as `raptor app` serves it; gives its address."""
+    port = port or free_port()
+    command = [sys.executable, "-c", RAPTOR, "app", "--home", str(home), "--port", str(port), *options]
     address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/_stcore/health", process)
+    with running(command, f"{address}/_stcore/health"):
         yield address
+
+
+@contextmanager
+def running(command: Sequence[str], url: str) -> Iterator[None]:
+    """A server in a process of its own, from when it answers at a URL."""
+    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    try:
+        _wait_for(url, process)
+        yield
     finally:
         with suppress(ProcessLookupError):  # it may have failed to start
             os.killpg(process.pid, signal.SIGTERM)

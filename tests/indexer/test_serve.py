@@ -50,6 +50,8 @@ def test_it_is_served_on_the_loopback_address_and_settings_keep_it_there(started
         "--client.showErrorDetails=none",
         "--server.maxUploadSize=1024",
         "--server.enableStaticServing=false",
+        "--server.allowedHosts=127.0.0.1",
+        "--server.allowedHosts=localhost",
     } <= set(command)
     assert "RAPTOR_AUTH_FILE" not in environment
     assert environment["RAPTOR_HOME"] == str(tmp_path / "home")
@@ -71,6 +73,7 @@ def test_with_a_login_another_address_is_served_and_the_page_is_told(started: St
         f"--secrets.files={file}",
         "--browser.serverAddress=raptor.clinic.example",
         "--browser.serverPort=443",
+        "--server.allowedHosts=raptor.clinic.example",
     } <= set(command)
     assert environment["RAPTOR_AUTH_FILE"] == str(file)
 
