@@ -34,21 +34,24 @@ def show() -> None:
     stored = spec_or_guide(archive)
     if stored is None:
         return
-    st.title("Compare", anchor=False)
     try:
         query, case = current_query(archive, stored), case_number("hit")
         record = None if case is None else archive.catalog.volume(case)
         if query is None or record is None:
+            st.title("Compare", anchor=False)
             _nothing()
             return
         found = answered(query, record.id)
         parts = archive.explain(*found) if found else archive.compare(query.question, record.id)
     except RaptorError as error:
+        st.title("Compare", anchor=False)
         say(error)
         return
-    _heads(archive, query, record, parts, found[1] if found else None)
+    _title(archive, query, record)
+    _heads(query, record, parts, found[1] if found else None)
     aligned = is_aligned(query.question.stored.spec)
     _scans(archive, query, record, parts, aligned=aligned)
+    chips(record.labels)
     st.caption(
         f"The score of {parts.score:.3f} is a sum over the cells of the three planes: orange ones speak for the match, "
         f"blue ones against it. {AVERAGES}"
@@ -63,23 +66,27 @@ def _nothing() -> None:
         st.switch_page(SEARCH_PAGE)
 
 
-def _heads(archive: Archive, query: Query, record: VolumeRecord, parts: Shares, hit: Hit | None) -> None:
-    left, right = st.columns(2, gap="medium")
-    with left, st.container(border=True, height="stretch"):
-        st.subheader(literal(query.title), anchor=False)
-        st.write(literal(" · ".join(query.facts)))
+def _title(archive: Archive, query: Query, record: VolumeRecord) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title("Compare", anchor=False, width="stretch")
         if st.button("Back to the hits", icon=":material/arrow_back:", type="tertiary"):
             st.switch_page(SEARCH_PAGE, query_params=back_to(query.case))
-    with right, st.container(border=True, height="stretch"):
+        search_from(record.id, key="from")
+        offer_viewer(archive, record.id, key="own viewer")
+
+
+def _heads(query: Query, record: VolumeRecord, parts: Shares, hit: Hit | None) -> None:
+    """What is compared, a line or two each, so that the scans come soon."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader(literal(query.title), anchor=False)
+        st.caption(literal(" · ".join(query.facts)))
+    with right:
         if hit is None:
             st.subheader(f"Case {record.id} · {parts.score:.3f}", anchor=False)
         else:
             head(rank=hit.rank, score=hit.score, percentile=hit.percentile, exact=hit.exact, case=record.id)
         facts_line(record)
-        chips(record.labels)
-        with st.container(horizontal=True):
-            search_from(record.id, key="from")
-            offer_viewer(archive, record.id, key="own viewer")
 
 
 def _scans(archive: Archive, query: Query, record: VolumeRecord, parts: Shares, *, aligned: bool) -> None:

@@ -76,6 +76,7 @@ def test_an_upload_is_seen_at_once_then_compared_side_by_side(
         expect(foot).to_contain_text("share of the score here: axial")
         expect(foot).to_contain_text(re.compile(r"voxels of \d+\.\d\d x"))
     settled(page)
+    frame.locator(".stage").first.scroll_into_view_if_needed()
     keep(page, screenshots, "compare")
 
 
