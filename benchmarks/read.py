@@ -161,7 +161,7 @@ def child_report(folder: Path, slices: dict[str, int], pairs: int) -> dict[str, 
     for name, one in overheads.items():
         print(
             f"{name:8}{one.megabytes:6.0f} MB  alone {one.here:.2f}  with a child {one.there:.2f}  "
-            f"{one.median:+.0%} [{one.low:+.0%}, {one.high:+.0%}]"
+            f"{one.median:+.0%} [{one.low:+.0%}, {one.high:+.0%}]  by the least of each {one.of_least:+.0%}"
         )
     return {
         "child_overhead": max(one.median for one in overheads.values()),
