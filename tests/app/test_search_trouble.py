@@ -3,8 +3,11 @@
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import nrrd
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -14,6 +17,7 @@ from tests.app.archive import SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_search_page import cases, hits, left_behind, upload
 from tests.databases import running_postgres
+from tests.indexer.scans import blob, written_series
 from tests.readers.hostile import GZ, dims, nifti, packed, zeros
 
 
@@ -35,6 +39,38 @@ def zip_that_promises(folder: Path, size: int) -> Path:
     content[directory + 24 : directory + 28] = struct.pack("<L", size)
     path.write_bytes(content)
     return path
+
+
+def series(folder: Path) -> list[tuple[str, bytes, str]]:
+    return [(file.name, file.read_bytes(), "application/dicom") for file in written_series(folder, seed="s")]
+
+
+def zipped_series(folder: Path) -> list[tuple[str, bytes, str]]:
+    with zipfile.ZipFile(folder / "series.zip", "w") as archive:
+        for name, content, _ in series(folder / "series"):
+            archive.writestr(f"study/{name}", content)
+    return [("series.zip", (folder / "series.zip").read_bytes(), "application/zip")]
+
+
+def nearly_raw(folder: Path) -> list[tuple[str, bytes, str]]:
+    nrrd.write(str(folder / "head.nrrd"), blob(7), {"space": "RAS", "space directions": np.diag([2.0, 2, 2])})
+    return [("head.nrrd", (folder / "head.nrrd").read_bytes(), "application/octet-stream")]
+
+
+@pytest.mark.parametrize("files", [series, zipped_series, nearly_raw], ids=["dicom-files", "dicom-zip", "nrrd"])
+def test_every_kind_of_upload_is_seen_and_searched(
+    small: SmallArchive, page: OpenPage, tmp_path: Path, files: Callable[[Path], list[tuple[str, bytes, str]]]
+) -> None:
+    app = page()
+    app.file_uploader[0].set_value(files(tmp_path))
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert len(hits(app)) == 10
+    app.toggle(key="look").set_value(True).run()
+    assert not app.exception
+    assert len(app.get("component_instance")) == 1
+    assert left_behind() == []
 
 
 def test_bombs_are_refused_in_a_sentence_and_the_session_lives_on(

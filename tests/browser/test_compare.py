@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 from pydicom import dcmread
 
 from indexer.demo.archive import DemoArchive
 from raptor_search.archive import Archive
+from raptor_search.viewing import view_of
 from tests.browser.conftest import TIMEOUT_MS, VIEWPORT
 from tests.browser.served import FLAGS, Watch, find_browser
 from tests.browser.test_pages import HITS, hit, keep, open_page, settled, upload
@@ -80,6 +82,22 @@ def test_an_upload_is_seen_at_once_then_compared_side_by_side(
     keep(page, screenshots, "compare")
 
 
+def test_scrolling_can_be_linked_in_the_scanners_coordinates(
+    page: Page, address: str, demo: tuple[DemoArchive, Path]
+) -> None:
+    with Archive.open(demo[1]) as archive:
+        ids = archive.catalog.ids(archive.spec().id).tolist()
+        middles = {case: np.array(view_of(archive.open_source(case).scan.volume).middle) for case in ids[:12]}
+    here = middles[ids[0]]
+    case, there = max(middles.items(), key=lambda item: float(np.abs(item[1] - here).max()))
+    assert np.abs(there - here).max() > 1
+    page.goto(f"{address}/compare?case={ids[0]}&hit={case}")
+    frame = viewer(page)
+    frame.locator("#origin").select_option("scanner")
+    first, second = places(frame)
+    assert np.array(first) + here == pytest.approx(np.array(second) + there, abs=2e-3)
+
+
 def test_wheel_drag_and_keys_move_both_scans_by_the_same_millimetres(page: Page, address: str) -> None:
     page.goto(f"{address}/compare?case=1&hit=5")
     frame = viewer(page)
@@ -132,6 +150,44 @@ def test_sides_overlay_window_and_zoom_change_what_is_seen(page: Page, address: 
     zooms = frame.locator("canvas.gl").evaluate_all("all => all.map(one => Number(one.dataset.zoom))")
     assert max(zooms) == pytest.approx(1.1, abs=0.01)
     assert min(zooms) > 1 / 1.1
+
+
+OVERLAY_CHECK = """() => panels.map(({nv, over, scan}) => {
+  const context = over.getContext("2d"), here = nv.frac2mm(nv.scene.crosshairPos), found = {seen: 0, wrong: 0};
+  for (const tile of nv.screenSlices) {
+    const [left, top, width, height] = tile.leftTopWidthHeight, plane = tile.axCorSag;
+    for (let i = 1; i < 24; i++) for (let j = 1; j < 24; j++) {
+      const x = Math.floor(left + width * i / 24), y = Math.floor(top + height * j / 24);
+      const mm = [...nv.frac2mm(nv.canvasPos2frac([x + 0.5, y + 0.5]))].slice(0, 3);
+      const at = (by) => cellAt(mm.map((part) => part + by), plane, why.rows, why.columns, scan.span);
+      const nearLines = [0, 1, 2].filter((axis) => Math.abs(mm[axis] - here[axis]) < 3).length > 1;
+      if (at(-2) !== at(2) || at(0) === null || nearLines) continue;
+      const wanted = why.colours.slice(4 * at(0), 4 * at(0) + 4), drawn = context.getImageData(x, y, 1, 1).data;
+      const far = wanted.some((part, k) => Math.abs(part - drawn[k]) > (k === 3 ? 2 : 1000 / (wanted[3] + 1)));
+      found.seen += 1;
+      found.wrong += far;
+    }
+  }
+  return found;
+})"""
+"""Compares the overlay, pixel by pixel, with where NiiVue itself says that a pixel lies."""
+
+
+def test_each_cell_lies_over_its_place_whatever_the_side_and_the_zoom(page: Page, address: str) -> None:
+    page.goto(f"{address}/compare?case=1&hit=5")
+    frame = viewer(page)
+    frame.locator("#opacity").fill("1")
+    for change in (None, "radiological", "zoom"):
+        if change == "radiological":
+            frame.locator("#radiological").uncheck()
+        if change == "zoom":
+            frame.locator("#drag").select_option("pan")
+            point_at(page, frame, 0, 0.2, 0.75)
+            for _ in range(4):
+                page.mouse.wheel(0, -300)
+        for found in frame.locator("body").evaluate(OVERLAY_CHECK):
+            assert found["seen"] > 300
+            assert found["wrong"] == 0
 
 
 def test_a_hit_opens_the_prior_in_the_users_own_viewer(
