@@ -1,6 +1,7 @@
 """What can be filtered by: the values of the catalog's columns with how many scans have each.
 
-Kept for a minute and dropped when a label changes; the same for every user, as it says nothing about a query.
+Kept for a minute at most, and counted again once the catalog has changed; the same for every user, as it says nothing
+about a query.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Facets:
 
 def facets(archive: Archive, stored: StoredSpec) -> Facets:
     """The values of the scans embedded under a spec."""
-    return _facets(archive, stored.id, identity(), archive.catalog.embedding_high_water(stored.id))
+    return _facets(archive, stored.id, (identity(), archive.catalog.moment(stored.id)))
 
 
 def forget_facets() -> None:
@@ -49,7 +50,7 @@ def forget_facets() -> None:
 
 
 @st.cache_data(ttl=60, show_spinner=False, max_entries=8)
-def _facets(_archive: Archive, spec_id: int, identity: tuple[int, int] | None, high_water: int) -> Facets:
+def _facets(_archive: Archive, spec_id: int, moment: object) -> Facets:
     catalog = _archive.catalog
     columns = {name: _counted(catalog.value_counts(name, spec_id)) for name in COLUMNS}
     # One value more than is offered tells that there are too many.
