@@ -160,7 +160,9 @@ OVERLAY_CHECK = """() => panels.map(({nv, over, scan}) => {
       const x = Math.floor(left + width * i / 24), y = Math.floor(top + height * j / 24);
       const mm = [...nv.frac2mm(nv.canvasPos2frac([x + 0.5, y + 0.5]))].slice(0, 3);
       const at = (by) => cellAt(mm.map((part) => part + by), plane, why.rows, why.columns, scan.span);
-      const nearLines = [0, 1, 2].filter((axis) => Math.abs(mm[axis] - here[axis]) < 3).length > 1;
+      const edges = [x - left, left + width - x, y - top, top + height - y];
+      const apart = mm.filter((part, axis) => Math.abs(part - here[axis]) < 3).length; // the slice's own axis always
+      const nearLines = Math.min(...edges) < 24 || apart > 1;
       if (at(-2) !== at(2) || at(0) === null || nearLines) continue;
       const wanted = why.colours.slice(4 * at(0), 4 * at(0) + 4), drawn = context.getImageData(x, y, 1, 1).data;
       const far = wanted.some((part, k) => Math.abs(part - drawn[k]) > (k === 3 ? 2 : 1000 / (wanted[3] + 1)));
@@ -171,6 +173,31 @@ OVERLAY_CHECK = """() => panels.map(({nv, over, scan}) => {
   return found;
 })"""
 """Compares the overlay, pixel by pixel, with where NiiVue itself says that a pixel lies."""
+
+
+LETTERS = """() => panels.flatMap(({nv}) => nv.screenSlices.map((tile) => {
+  const [left, top, width, height] = tile.leftTopWidthHeight, [x, y] = [left + width / 2, top + height / 2];
+  const ends = [[left + 2, y], [left + width - 2, y], [x, top + 2], [x, top + height - 2]];
+  const mm = ends.map((place) => [...nv.frac2mm(nv.canvasPos2frac(place))].slice(0, 3));
+  const words = mm.map((place, edge) => {
+    const step = place.map((part, axis) => part - mm[edge ^ 1][axis]);
+    const axis = step.map(Math.abs).indexOf(Math.max(...step.map(Math.abs)));
+    return ["LR", "PA", "IS"][axis][step[axis] > 0 ? 1 : 0];
+  });
+  return [words.join(""), lettersOf(tile).join("")];
+}))"""
+"""What each edge points to by NiiVue's own reckoning, and the letters that stand there: left, right, top, bottom."""
+
+
+def test_the_letters_say_which_side_is_which(page: Page, address: str) -> None:
+    page.goto(f"{address}/compare?case=1&hit=5")
+    frame = viewer(page)
+    radiological = frame.locator("body").evaluate(LETTERS)
+    frame.locator("#radiological").uncheck()
+    neurological = frame.locator("body").evaluate(LETTERS)
+    assert sorted(drawn for _, drawn in radiological) == sorted(2 * ["RLAP", "RLSI", "APSI"])
+    assert sorted(drawn for _, drawn in neurological) == sorted(2 * ["LRAP", "LRSI", "APSI"])
+    assert all(reckoned == drawn for reckoned, drawn in radiological + neurological)
 
 
 def test_each_cell_lies_over_its_place_whatever_the_side_and_the_zoom(page: Page, address: str) -> None:

@@ -6,6 +6,8 @@
 const ACROSS = [0, 0, 1]; // the axis (R, A, S) that runs along a row of the picture, from plus to minus
 const DOWN = [1, 2, 2]; // and the one that runs down its columns, likewise
 
+const ENDS = [["L", "R"], ["P", "A"], ["I", "S"]]; // letters at the minus and the plus end of each axis
+
 function cellPicture(colours, rows, columns, plane) {
   const picture = new OffscreenCanvas(columns, rows);
   const size = rows * columns * 4;
@@ -68,6 +70,34 @@ function drawCrosshair(canvas, tiles, mm) {
       context.lineTo(toX, toY);
     }
     context.stroke();
+  });
+}
+
+// What the four edges of a tile point to: left, right, top, bottom.
+function lettersOf(tile) {
+  const across = ENDS[ACROSS[tile.axCorSag]];
+  const down = ENDS[DOWN[tile.axCorSag]];
+  return [...(tile.fovMM[0] < 0 ? [across[1], across[0]] : across), ...(tile.fovMM[1] < 0 ? down : [down[1], down[0]])];
+}
+
+// Light letters with a dark rim: seen on bone as on air.
+function drawLetters(canvas, tiles) {
+  const size = 14 * window.devicePixelRatio;
+  onTiles(canvas, tiles, (context, tile) => {
+    const [left, top, width, height] = tile.leftTopWidthHeight;
+    const [x, y, inside] = [left + width / 2, top + height / 2, 0.6 * size];
+    const places = [[left + inside, y], [left + width - inside, y], [x, top + inside], [x, top + height - inside]];
+    context.font = `600 ${size}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = size / 4;
+    context.lineJoin = "round";
+    context.strokeStyle = "rgba(0, 0, 0, 0.85)";
+    context.fillStyle = "#f2f2f2";
+    lettersOf(tile).forEach((letter, edge) => {
+      context.strokeText(letter, ...places[edge]);
+      context.fillText(letter, ...places[edge]);
+    });
   });
 }
 

@@ -39,7 +39,7 @@ async function makePanel(scan, content) {
   add(foot, "span", { textContent: scan.spacing });
 
   const nv = new niivue.Niivue({
-    dragAndDropEnabled: false, isColorbar: false, crosshairWidth: 0, showAllOrientationMarkers: true, multiplanarPadPixels: 8,
+    dragAndDropEnabled: false, isColorbar: false, crosshairWidth: 0, isOrientationTextVisible: false, multiplanarPadPixels: 8,
     dragModePrimary: DRAG.crosshair, dragMode: DRAG.windowing, isRadiologicalConvention: true, sagittalNoseLeft: true,
     multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.AUTO,
     fontColor: [0.9, 0.9, 0.9, 1], logLevel: "silent", loadingText: "", viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "",
@@ -141,6 +141,7 @@ function describe(panel) {
   over.getContext("2d").clearRect(0, 0, over.width, over.height);
   if (why) drawCells(over, nv.screenSlices, why.pictures, panel.scan.span, Number(element("opacity").value));
   drawCrosshair(over, nv.screenSlices, mm);
+  drawLetters(over, nv.screenSlices);
   if (!why) return;
   const shares = PLANES.map((name, plane) => {
     const cell = cellAt(mm, plane, why.rows, why.columns, panel.scan.span);
@@ -222,12 +223,7 @@ async function render(args, theme) {
 }
 
 element("drag").onchange = (event) => panels.forEach((panel) => { panel.nv.opts.dragModePrimary = DRAG[event.target.value]; });
-element("radiological").onchange = (event) => {
-  for (const { nv } of panels) {
-    nv.opts.sagittalNoseLeft = event.target.checked; // else NiiVue would turn the sagittal plane with the others
-    nv.setRadiologicalConvention(event.target.checked);
-  }
-};
+element("radiological").onchange = (event) => panels.forEach(({ nv }) => nv.setRadiologicalConvention(event.target.checked));
 element("linked").onchange = redraw;
 element("origin").onchange = redraw;
 element("opacity").oninput = () => panels.forEach(describe);
