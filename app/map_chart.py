@@ -37,6 +37,7 @@ class Places:
         webgl: whether the browser draws them by WebGL; else as SVG, which every browser and remote desktop has.
         frame: least and greatest x and y of the whole map, so that the view does not depend on what is drawn.
         spot: a place that is marked.
+        lasso: whether dragging draws around points; else it moves the map, and a click picks one point.
     """
 
     xy: Float[np.ndarray, "n 2"]
@@ -45,6 +46,7 @@ class Places:
     webgl: bool
     frame: tuple[float, float, float, float]
     spot: Spot | None = None
+    lasso: bool = True
 
     def trace(self, rows: Sequence[int], **look: object) -> go.Scatter | go.Scattergl:
         """The points of some rows."""
@@ -130,7 +132,7 @@ def _as_map(figure: Figure, places: Places) -> Figure:
             "itemdoubleclick": False,
         },
         showlegend=True,
-        dragmode="lasso",
+        dragmode="lasso" if places.lasso else "pan",
         clickmode="event+select",
         hoverlabel={"align": "left"},
     )

@@ -35,6 +35,8 @@ OFFERED_VALUES = 40
 BESIDE = 800
 """Height in pixels of what stands beside the map, so that what is picked follows below it at once."""
 
+MOUSE = ("Draw around scans", "Click opens a case, drag moves")
+
 ASIDE = ("Case", "Clusters", "Outliers", "Place a scan")
 
 
@@ -130,9 +132,12 @@ def _choose_values(column: Column) -> Bool[np.ndarray, " n"]:
 def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, shown: Bool[np.ndarray, " n"]) -> None:
     there = np.flatnonzero(shown)
     drawing = how_to_draw(len(shown))
+    mouse = st.segmented_control(
+        "What the mouse does", MOUSE, default=MOUSE[0], required=True, key="mouse", label_visibility="collapsed"
+    )
     rows = there[thinned(cohort.drawn.coordinates[there], column.codes[there], limit=drawing.limit)]
     st.plotly_chart(
-        _figure(archive, stored, cohort, column, rows, webgl=drawing.webgl),
+        _figure(archive, stored, cohort, column, rows, webgl=drawing.webgl, lasso=mouse == MOUSE[0]),
         key="map",
         on_select=_take,
         selection_mode=("points", "box", "lasso"),
@@ -141,9 +146,8 @@ def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, s
         "Clusters and outliers are listed beside it, and can be selected there.",
     )
     st.caption(
-        f"{count(len(there), 'scan')}, drawn {when(cohort.drawn.created_at)}. Draw around points to select their "
-        "scans, click one to open its case. Only nearness means something: neither the axes nor the distance between "
-        "far groups does."
+        f"{count(len(there), 'scan')}, drawn {when(cohort.drawn.created_at)}. Only nearness means something: "
+        "neither the axes nor the distance between far groups does."
     )
     if len(rows) < len(there):
         st.caption(
@@ -156,7 +160,14 @@ def _map(archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, s
 
 
 def _figure(
-    archive: Archive, stored: StoredSpec, cohort: Cohort, column: Column, rows: Int[np.ndarray, " m"], *, webgl: bool
+    archive: Archive,
+    stored: StoredSpec,
+    cohort: Cohort,
+    column: Column,
+    rows: Int[np.ndarray, " m"],
+    *,
+    webgl: bool,
+    lasso: bool,
 ) -> Figure:
     coordinates = cohort.drawn.coordinates
     (left, low), (right, high) = coordinates.min(axis=0).tolist(), coordinates.max(axis=0).tolist()
@@ -166,6 +177,7 @@ def _figure(
         ids=cohort.drawn.volume_ids[rows],
         hover=_hover(archive, stored, cohort, column, rows, values),
         webgl=webgl,
+        lasso=lasso,
         frame=(left, right, low, high),
         spot=placed_spot(cohort),
     )

@@ -45,6 +45,12 @@ def test_a_legend_hides_nothing_since_what_is_hidden_would_still_be_picked() -> 
     assert values_map(places(1), ["a"], ["a"]).layout.legend.itemclick is False
 
 
+@pytest.mark.parametrize(("lasso", "mode"), [(True, "lasso"), (False, "pan")])
+def test_dragging_draws_around_or_moves(lasso: bool, mode: str) -> None:
+    spots = Places(xy=np.zeros((1, 2)), ids=np.ones(1, int), hover=["a"], webgl=False, frame=(0, 0, 0, 0), lasso=lasso)
+    assert values_map(spots, ["a"], ["a"]).layout.dragmode == mode
+
+
 def test_a_placed_scan_is_a_star_on_top() -> None:
     star = values_map(places(3, spot=Spot(0.5, -0.25, "<b>mine</b>")), ["a", "a", "a"], ["a"]).data[-1]
     assert (star.x[0], star.y[0], star.marker.symbol) == (0.5, -0.25, "star")

@@ -185,46 +185,9 @@ def test_every_page_opens_with_the_banner_and_without_an_error(
     expect(page.get_by_text("every scan is derived")).to_be_visible()
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     if name == "labels":
-        expect(page.get_by_role("button", name="Accept", exact=True).first).to_be_visible()
+        expect(page.locator(".st-key-accept button")).to_be_visible()
         settled(page)
     keep(page, screenshots, name)
-
-
-def test_a_click_on_the_map_opens_the_case(page: Page, address: str, screenshots: Path | None) -> None:
-    open_page(page, address, "cohort")
-    points = page.locator(".js-plotly-plot .scatterlayer .point")
-    expect(points.first).to_be_visible()
-    points.first.click(force=True)
-    expect(page.get_by_role("heading", name=re.compile(r"^Case \d+$"))).to_be_visible()
-    settled(page)
-    assert all(pictures_shown(page, ".stMain"))
-    keep(page, screenshots, "cohort-case")
-
-
-def test_a_proposal_is_accepted_and_taken_back(page: Page, address: str) -> None:
-    open_page(page, address, "labels")
-    accept = page.get_by_role("button", name="Accept", exact=True)
-    expect(accept.first).to_be_visible()
-    accept.first.click()
-    page.get_by_role("tab", name="Decisions").click()
-    expect(page.get_by_text("1 accepted here")).to_be_visible()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("1 accepted here")).to_have_count(0)
-
-
-def test_a_new_label_begins_with_a_value_by_hand(page: Page, address: str) -> None:
-    open_page(page, address, "labels")
-    page.get_by_label("Label", exact=True).fill("quality")
-    page.keyboard.press("Enter")
-    page.get_by_role("tab", name="Give a value by hand").click()
-    page.get_by_label("Case number").fill("1")
-    page.get_by_label("Value", exact=True).fill("good")
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Give this value").click()
-    page.get_by_role("tab", name="Decisions").click()
-    expect(page.get_by_text("Case 1: good given by hand")).to_be_visible()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("No scan has a value of this label.")).to_be_visible()
 
 
 def test_an_empty_archive_says_which_commands_to_run(page: Page, browser: Browser, tmp_path: Path) -> None:
