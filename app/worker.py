@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16
 
-from app.worker_link import Link
-from app.worker_process import CANCEL, EMBED
+from app.worker_link import CANCEL, EMBED, Link
 from raptor_search.errors import READ_CODES, RaptorError, ReadError, UsageError
 from raptor_search.readers.wire import Broken
 from raptor_search.specs import EmbeddingSpec

@@ -15,7 +15,16 @@ from typing import IO
 
 from raptor_search.readers.wire import Broken, receive, send
 
-__all__ = ["Link"]
+__all__ = ["CANCEL", "EMBED", "READY", "Link"]
+
+READY = ("ready",)
+"""What the process says before the first request, and again whenever the encoder of a request is loaded."""
+
+EMBED = "embed"
+"""The first part of a request."""
+
+CANCEL = ("cancel",)
+"""What the parent says between two batches."""
 
 MESSAGE_SECONDS = 60.0
 """In which a message that has begun must be whole."""

@@ -10,6 +10,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from app.worker_link import CANCEL, EMBED, READY
 from raptor_search.embedding import Encoder, embed
 from raptor_search.encoders import load_encoder
 from raptor_search.errors import RaptorError
@@ -17,13 +18,7 @@ from raptor_search.readers.wire import Broken, receive, send
 from raptor_search.specs import EmbeddingSpec
 from raptor_search.volume import Volume
 
-__all__ = ["CANCEL", "EMBED", "READY", "serve"]
-
-READY = ("ready",)
-"""Said before the first request, and again whenever the encoder of a request is loaded."""
-
-EMBED = "embed"
-CANCEL = ("cancel",)
+__all__ = ["serve"]
 
 NICENESS = 5
 """The pages that others look at meanwhile come first."""

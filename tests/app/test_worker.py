@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from raptor_search.specs import EmbeddingSpec
 from raptor_search.volume import Volume
 from tests.app.archive import FEW_SLICES
 
+ROOT = Path(__file__).parents[2]
 ENOUGH_S = 120.0
 
 STAND_IN = """
@@ -226,3 +229,10 @@ def test_the_queue_is_bounded_and_closing_it_ends_all_that_wait(tmp_path: Path, 
         for thread in threads:
             thread.join(ENOUGH_S)
     assert heard == ["the upload was cancelled"] * len(orders)
+
+
+def test_the_pages_themselves_load_no_encoder() -> None:
+    views = ", ".join(f"app.views.{name}" for name in ("search", "cohort", "labels", "evaluate", "archive"))
+    check = f"import sys, app.main, {views}; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
