@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from raptor_search.catalog import PREFIX_COMPONENTS, Catalog, Ids, StoredSpec
-from raptor_search.index import Selection
+from raptor_search.index import Selection, SketchIndex
 from raptor_search.publishing import EXACT_LIMIT
 from raptor_search.region import Region
 from raptor_search.rerank import Reranker
@@ -27,6 +27,12 @@ __all__ = ["Asked", "Round"]
 
 WIDER = 4
 """Factor from one round to the next."""
+
+LOOKED_AT = 50
+"""Nearest scans by which it is told whether a filter goes with likeness."""
+
+CHANCE = 2.0
+"""Standard deviations: so many more of them pass by chance in one query of forty."""
 
 PREFIX_SCAN = 20_000
 """Scans up to which a region is looked for by the first components of every one: 300 MB, about a second."""
@@ -90,30 +96,64 @@ class Asked:
         yield from self._in_regions() if self.regions else self._by_index()
         yield Round(self.everyone, is_all=True)
 
+    @cached_property
+    def setting(self) -> Setting | None:
+        """What was measured on the index for such a filter; None where there is none, or nothing was measured."""
+        if self.serving.index is None or self.serving.version is None:
+            return None
+        return self.serving.tuning.at(self._share, self._share_nearby())
+
+    @property
+    def _share(self) -> float:
+        """Of the indexed scans, how many may be hits."""
+        return min(1.0, self.passed / max(1, self.serving.index.size if self.serving.index else 1))
+
+    def _share_nearby(self) -> float:
+        """Of the scans nearest to the query, how many may be hits, down to where there are enough of these.
+
+        No less than the share of all: one that could be chance is taken for it.
+        """
+        unfiltered = self.serving.tuning.unfiltered
+        if self.passing.ids is None or unfiltered is None:
+            return self._share
+        everyone = Selection().without(self.excluded)
+        (near,) = self._index.search(self._sketch, LOOKED_AT, nprobe=unfiltered.nprobe, selection=everyone)
+        hits = np.flatnonzero(np.isin(near, self.passing.holds(near)))
+        expected = near.size * self._share
+        if hits.size <= expected + CHANCE * (expected * (1 - self._share)) ** 0.5:
+            return self._share
+        return NEIGHBOURS / (int(hits[NEIGHBOURS - 1]) + 1) if hits.size >= NEIGHBOURS else hits.size / near.size
+
+    @property
+    def _index(self) -> SketchIndex:
+        assert self.serving.index is not None
+        return self.serving.index
+
+    @cached_property
+    def _sketch(self) -> Float32[np.ndarray, "1 dim"]:
+        return centred(sketch(self.reranker.query[np.newaxis]), self.serving.small_mean)
+
     def _by_index(self) -> Iterator[Round]:
         serving, index = self.serving, self.serving.index
         if index is None or serving.version is None or not serving.tuning.settings:
             return
         if self.passed <= (FEW if self.exact_limit is None else self.exact_limit):
             return
-        share = min(1.0, self.passed / max(1, index.size))
-        setting = serving.tuning.at(share)
+        setting = self.setting
         if setting is None or not setting.rerank:
             return
-        query = centred(sketch(self.reranker.query[np.newaxis]), serving.small_mean)
         newer = self.passing.holds(self.indexes.newer(self.catalog, self.stored, serving))
         newer = np.setdiff1d(newer, self.excluded)
         wanted = -(-setting.rerank * max(self.k, NEIGHBOURS) // NEIGHBOURS)
         # Lists are thinner for a filter than those that were measured: as many more of them hold as much.
-        nprobe = int(np.ceil(setting.nprobe * max(1.0, setting.share / share)))
+        nprobe = int(np.ceil(setting.nprobe * max(1.0, setting.share / self._share)))
         while wanted + newer.size < self.passed:
-            found = self._nearest(query, wanted, nprobe)
+            found = self._nearest(wanted, nprobe)
             yield Round(np.union1d(self._shortlisted(found, setting), newer), is_all=False)
             wanted, nprobe = WIDER * wanted, index.lists
 
-    def _nearest(self, query: Float32[np.ndarray, "1 dim"], wanted: int, nprobe: int) -> Ids:
-        index = self.serving.index
-        assert index is not None
+    def _nearest(self, wanted: int, nprobe: int) -> Ids:
+        index, query = self._index, self._sketch
         selection: Selection = self.passing.selection
         if self.excluded.size:
             selection = selection.without(self.excluded)

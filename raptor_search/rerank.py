@@ -9,10 +9,12 @@ from jaxtyping import Float, Float32
 from raptor_search.catalog import PREFIX_COMPONENTS, Catalog, Ids, StoredSpec
 from raptor_search.region import Region, region_columns
 from raptor_search.scoring import best, centred, scores
-from raptor_search.sketching import BLOCK
 from raptor_search.surveying import prefix_of
 
 __all__ = ["Reranker", "Scored"]
+
+READ_BYTES = 2**26
+"""Vectors read at once: the candidates of a search come in one query, the whole archive in many."""
 
 Scored = tuple[Ids, Float32[np.ndarray, " n"]]
 """Ids that are still there, and their scores."""
@@ -61,8 +63,9 @@ class Reranker:
         whole = components == self.stored.spec.components_kept
         read = self.catalog.found_vectors if whole else self.catalog.found_prefixes
         found, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for start in range(0, ids.size, BLOCK):
-            there, vectors = read(ids[start : start + BLOCK], self.stored.id)
+        block = max(1, READ_BYTES // (2 * query.size))
+        for start in range(0, ids.size, block):
+            there, vectors = read(ids[start : start + block], self.stored.id)
             found.append(there)
             values.append(scores(unit, np.ascontiguousarray(vectors[:, columns]), mean))
         return np.concatenate(found), np.concatenate(values)

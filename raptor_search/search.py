@@ -200,7 +200,6 @@ def _approximate(asked: Asked) -> str:
         return (
             "an approximate answer: candidates for the region come from the first components alone, or sketches of them"
         )
-    share = min(1.0, asked.passed / max(1, asked.serving.index.size if asked.serving.index else 1))
-    setting = asked.serving.tuning.at(share)
+    setting = asked.setting
     recall = f"{setting.recall:.1%}" if setting else "an unknown part"
     return f"an approximate answer: it finds {recall} of the 10 nearest, measured on held-out scans"

@@ -91,17 +91,23 @@ class Tuning:
         """The settings where every scan passes."""
         return self.settings[0] if self.settings else None
 
-    def at(self, share: float) -> Setting | None:
-        """The settings for a filter that lets this share through: the widest of three that were measured.
+    def at(self, share: float, nearby: float = 1.0) -> Setting | None:
+        """The settings for a filter that lets this share through, and this share of what is near the query.
 
-        Those for the next smaller and the next larger share, and those for all: a filter may go with likeness, as a
-        site or a sequence does, and let through all that is near a query though it lets through little else.
+        A filter may go with likeness, as a site or a sequence does, and let through all that is near a query though it
+        lets through little else. So these are the widest of what was measured for the share of all (between two
+        shares, of what was for either) and for the share nearby.
         """
         if not self.settings:
             return None
-        last = len(self.settings) - 1
-        place = next((n for n, s in enumerate(self.settings) if s.share <= NEARLY * share), last)
-        return reduce(_wider, (self.settings[n] for n in (0, max(0, place - 1), place)))
+        shares = [setting.share for setting in self.settings]
+        place = next((n for n, s in enumerate(shares) if s <= NEARLY * share), len(shares) - 1)
+        chosen = {place}
+        if share > NEARLY * shares[place]:
+            chosen.add(max(0, place - 1))
+        if nearby > share:
+            chosen.add(max((n for n, s in enumerate(shares) if NEARLY * s >= nearby), default=0))
+        return reduce(_wider, (self.settings[n] for n in sorted(chosen)))
 
 
 def _wider(one: Setting, other: Setting) -> Setting:
@@ -119,10 +125,10 @@ def _wider(one: Setting, other: Setting) -> Setting:
 
 
 def shares_for(volumes: int) -> tuple[float, ...]:
-    """The shares to measure: 1, 0.3, 0.1 and so on, down to `FEW` scans."""
+    """The shares to measure: 1, 0.5, 0.3, 0.1 and so on, down to `FEW` scans."""
     if volumes <= 2 * FEW:
         return (1.0,)
-    steps = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    steps = (0.5, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
     return (1.0, *(step for step in steps if step * volumes > 2 * FEW), FEW / volumes)
 
 

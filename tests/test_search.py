@@ -160,6 +160,33 @@ def test_a_damaged_index_means_an_exact_search_that_says_so(changed, tmp_path, d
     assert any("every scan was scored" in note and str(file) in note for note in result.notes)
 
 
+def test_what_a_filter_lets_through_near_the_query_is_told_apart_from_what_it_lets_through_at_all(
+    tmp_path, monkeypatch
+):
+    """Even scans are of one kind and odd ones of another, ages follow no likeness: a search looks, and says which."""
+    archive = drawn_archive(tmp_path / "home")
+    kinds = [centre + draw(seed, 80, clusters=1) for seed, centre in ((1, 0), (2, np.repeat([4, -4], 36)))]
+    vectors = np.stack(kinds, axis=1).reshape(160, -1).astype(np.float16)
+    archive.add(vectors)
+    archive.publish("IVF4,SQ8")
+    asked, at = [], Tuning.at
+    monkeypatch.setattr(
+        Tuning, "at", lambda self, share, near=1.0: asked.append((share, near)) or at(self, share, near)
+    )
+    for where, query, nearby in (
+        ("parity = 'even'", vectors[0], 1.0),
+        ("parity = 'even'", vectors[1], 0.5),  # none of what is near passes, and fewer than pass at all is no sign
+        ("age < 40", vectors[0], 0.25),
+    ):
+        archive.search(query, 3, where=parse_where(where))
+        share, near = asked[-1]
+        assert near >= share
+        assert near == pytest.approx(nearby, abs=0.07), where
+    archive.search(vectors[0], 3)
+    assert asked[-1] == (1.0, 1.0)
+    archive.catalog.close()
+
+
 def test_without_a_published_index_every_scan_is_scored(tmp_path):
     archive, drawn = volumes_in(tmp_path / "home", 12)
     result = archive.search(drawn.vectors[4], 3)

@@ -49,7 +49,7 @@ def test_the_settings_reach_the_target_with_confidence_for_every_share(factory):
     queries = rows[rows_of(ids, asking)]
     truth = {share: neighbours(rows, ids, asking, share) for share in shares_for(ids.size)}
     tuning = tune(index, asking, queries, truth, vector_bytes=1_000)
-    assert [setting.share for setting in tuning.settings] == [1.0, 0.3, FEW / 1_500]
+    assert [setting.share for setting in tuning.settings] == [1.0, 0.5, 0.3, FEW / 1_500]
     for setting in tuning.settings:
         if setting.rerank:
             assert setting.recall >= setting.recall_low >= RECALL_TARGET
@@ -139,7 +139,7 @@ def test_a_cascade_is_taken_where_it_reads_less_and_loses_nothing(sees):
 
 def test_the_shares_go_down_to_a_few_scans():
     assert shares_for(300) == (1.0,)
-    assert shares_for(100_000) == (1.0, 0.3, 0.1, 0.03, 0.01, 0.002)
+    assert shares_for(100_000) == (1.0, 0.5, 0.3, 0.1, 0.03, 0.01, 0.002)
 
 
 def test_the_share_of_settings_is_one_measured_for_at_most_as_many():
@@ -149,7 +149,7 @@ def test_the_share_of_settings_is_one_measured_for_at_most_as_many():
     assert Tuning().at(0.5) is None
 
 
-def test_settings_for_a_filter_are_as_wide_as_those_for_more_scans_and_for_all():
+def test_settings_for_a_filter_are_as_wide_as_its_share_of_all_and_its_share_nearby_need():
     """A filter that goes with likeness lets all through that is near a query: it needs what no filter needs."""
     tuning = Tuning(
         (
@@ -161,9 +161,14 @@ def test_settings_for_a_filter_are_as_wide_as_those_for_more_scans_and_for_all()
         )
     )
     assert tuning.at(1.0) == tuning.unfiltered
-    assert tuning.at(0.5) == Setting(0.3, 64, 50, 30, 0.993, 0.991)
-    assert tuning.at(0.1) == Setting(0.1, 64, 50, 30, 0.993, 0.991)
-    assert tuning.at(0.03) == Setting(0.03, 16, 100, 0, 0.995, 0.994)
+    # As a filter drawn at random: what was measured for it, or for the two shares that it lies between.
+    assert tuning.at(0.1, nearby=0.1) == tuning.settings[2]
+    assert tuning.at(0.2, nearby=0.2) == Setting(0.1, 64, 30, 20, 0.993, 0.991)
+    assert tuning.at(0.5, nearby=0.4) == Setting(0.3, 64, 50, 30, 0.993, 0.991)
+    # With likeness: what was measured for the share nearby as well, or for the next larger one.
+    assert tuning.at(0.1) == Setting(0.1, 16, 50, 30, 0.995, 0.994)
+    assert tuning.at(0.1, nearby=0.25) == Setting(0.1, 64, 30, 20, 0.993, 0.991)
+    assert tuning.at(0.03, nearby=0.09) == Setting(0.03, 8, 100, 0, 0.997, 0.996)
     assert tuning.at(0.01) == tuning.settings[-1]
     assert Tuning((Setting(1.0, 0, 0, 0, 1.0, 1.0), Setting(0.1, 4, 20, 0, 1.0, 1.0))).at(0.1).rerank == 0
 

@@ -18,8 +18,8 @@ __all__ = ["PREFIX_COMPONENTS", "VectorQueries", "decode", "encode", "prefix"]
 PREFIX_COMPONENTS = 10
 """Components of the prefix: the paper's Raptor-B."""
 
-VECTOR_BLOCK = 256
-"""Vectors in one query: 40 MB of the usual length."""
+VECTOR_BLOCK = 900
+"""Vectors in one query: older databases bound its parameters by 999. 140 MB of the usual length."""
 
 FLOAT16 = np.dtype("<f2")
 
