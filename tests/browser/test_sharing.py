@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,21 @@ def test_a_file_beyond_the_limit_is_refused_and_the_session_lives_on(
     open_page(page, address)
     upload(page, demo[0].path(demo[0].held_out[0]))
     expect(hit(page, HITS)).to_be_visible()
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", b"101"), ("localhost", b"101"), ("evil.example", b"403")])
+def test_a_site_whose_name_was_turned_to_this_address_gets_no_session(address: str, host: str, status: bytes) -> None:
+    port = int(address.rpartition(":")[2])
+    lines = (
+        "GET /_stcore/stream HTTP/1.1",
+        f"Host: {host}:{port}",
+        f"Origin: http://{host}:{port}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Protocol: streamlit",
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(12).split()[1] == status
