@@ -196,6 +196,7 @@ def _give(archive: Archive, label: str, value: str, ids: Ids) -> None:
         st.toast(literal(error.message), icon=":material/error:")
         return
     st.session_state["picked done"] = label, value, given
+    st.session_state["picked value"] = None
     forget_facets()
 
 

@@ -9,8 +9,10 @@ from streamlit.testing.v1 import AppTest
 
 from app.picking import Picked, drawn_around
 from app.scan_table import scans_csv
+from raptor_search.access import Principal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredMap
+from raptor_search.errors import AccessError
 from raptor_search.placing import Placement
 from tests.app.archive import CANARY, SmallArchive
 from tests.app.conftest import OpenPage
@@ -188,6 +190,19 @@ def test_picked_scans_are_labelled_and_those_with_a_value_keep_it(drawn: SmallAr
     app.button(key="undo picked").click().run()
     with Archive.open(drawn.home) as archive:
         assert {one.volume_id: one.value for one in archive.catalog.labels("kind")} == before
+
+
+def test_a_viewer_takes_nothing_away_and_labels_nothing(
+    drawn: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = Principal(name="ann", role="viewer")
+    monkeypatch.setattr("app.session.principal", lambda: viewer)
+    app = picked(page, ALL)
+    assert [button.proto.disabled for button in app.download_button] == [True]
+    assert "takes the role curator" in said(app)
+    assert "picked label" not in [box.key for box in app.selectbox]
+    with Archive.open(drawn.home) as archive, pytest.raises(AccessError):
+        scans_csv(archive.acting_as(viewer), [1], "")
 
 
 def test_the_table_of_picked_scans_has_a_line_a_scan_and_runs_nothing(drawn: SmallArchive) -> None:

@@ -1,6 +1,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from raptor_search.access import Principal
 from raptor_search.archive import Archive
 from raptor_search.catalog import LabelRecord
 from raptor_search.labelling import LabelProposal, proposals, store
@@ -68,6 +69,19 @@ def test_accepting_stores_value_origin_confidence_and_author_and_goes_on(small: 
     app.button_group(key="part").set_value("Decisions").run()
     assert f"Case {first.volume_id}: **{first.value}** accepted at" in said(app)
     assert record.author in said(app)
+
+
+def test_a_viewer_sees_proposals_and_decides_nothing(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.session.principal", lambda: Principal(name="ann", role="viewer"))
+    app = open_label(page)
+    assert {key: app.button(key=key).disabled for key in ("accept", "reject", "skip")} == {
+        "accept": True,
+        "reject": True,
+        "skip": False,
+    }
+    assert "takes the role curator" in said(app)
 
 
 def test_rejecting_gives_no_value_and_asks_no_more(small: SmallArchive, page: OpenPage) -> None:
