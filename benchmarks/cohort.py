@@ -1,22 +1,24 @@
 """The cohort's graph and map beside plain seeded `umap.UMAP` on the same vectors: time, and what is kept.
 
-    python benchmarks/cohort.py [--sizes N ...] [--quick] [--keep DIR | --again DIR] [--json FILE]
+    python benchmarks/cohort.py [--sizes N ...] [--quick] [--keep DIR] [--json FILE]
 
 Sketches of 1,024 numbers, drawn in 40 clusters within clusters, as centred embeddings are. "ours" is the graph of 50
 neighbours (every pair up to 20,000 scans, candidates of the index above) and the map made from it; "umap" is
 umap-learn alone with the same neighbours, seed and cosine metric, which finds its own neighbours. Both run on one
-thread of one run, after a small warm-up that compiles umap-learn. "kept" is the share of the 15 truly nearest scans
-(every pair scored, 1,000 sampled scans) that are among the 15 nearest on the map; "graph" the same of the graph.
-Ours is run twice: the two maps have to be equal to the last bit. At 100,000 the second run may be had apart, with
---keep and then --again.
+thread, after a small warm-up that compiles umap-learn; seconds are those of the processor. "kept" is the share of the
+15 truly nearest scans (every pair scored, 1,000 sampled scans) that are among the 15 nearest on the map; "graph" the
+same of the graph. Ours is run twice: the two maps have to be equal to the last bit. With --keep what is done is kept,
+and a run that was cut short goes on from there: ours, umap, ours again.
 """
 
 import argparse
 import json
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -28,13 +30,17 @@ from raptor_search.graph import KnnGraph, build_graph
 
 LENGTH = 1024
 SAMPLE = 1000
+
+Arrays = dict[str, NDArray[Any]]
+"""What a step gave."""
+
 SEED = 0
 WARM_UP = 300
 
 
 @dataclass(frozen=True)
 class Row:
-    """One size; seconds of the clock."""
+    """One size; seconds of the processor."""
 
     scans: int
     graph_s: float
@@ -45,7 +51,7 @@ class Row:
     graph_kept: float
     ours_kept: float
     umap_kept: float
-    identical: bool | None
+    identical: bool
     graph: str
 
 
@@ -65,11 +71,11 @@ def draw(scans: int) -> Float32[np.ndarray, "n 1024"]:
 
 def ours(vectors: Float32[np.ndarray, "n d"]) -> tuple[KnnGraph, NDArray[np.float32], float, float]:
     nothing = np.zeros(vectors.shape[1], np.float32)
-    begin = time.perf_counter()
+    begin = time.process_time()
     graph = build_graph(np.arange(len(vectors)), lambda rows: vectors[rows], nothing, sketches=vectors)
-    between = time.perf_counter()
+    between = time.process_time()
     drawn = cohort_map(vectors, np.arange(len(vectors)), mean=nothing, graph=graph, seed=SEED)
-    return graph, drawn.coordinates, between - begin, time.perf_counter() - between
+    return graph, drawn.coordinates, between - begin, time.process_time() - between
 
 
 def plain_umap(vectors: Float32[np.ndarray, "n d"]) -> tuple[NDArray[np.float32], float]:
@@ -77,9 +83,9 @@ def plain_umap(vectors: Float32[np.ndarray, "n d"]) -> tuple[NDArray[np.float32]
         warnings.simplefilter("ignore")
         import umap
 
-        begin = time.perf_counter()
+        begin = time.process_time()
         model = umap.UMAP(n_neighbors=DEFAULT_MAP_NEIGHBOURS, metric="cosine", random_state=SEED, n_jobs=1)
-        return np.asarray(model.fit_transform(vectors), np.float32), time.perf_counter() - begin
+        return np.asarray(model.fit_transform(vectors), np.float32), time.process_time() - begin
 
 
 def truth_of(vectors: Float32[np.ndarray, "n d"], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
@@ -98,18 +104,44 @@ def on_map(coordinates: Float[np.ndarray, "n 2"], rows: NDArray[np.int64], k: in
     return np.stack([line[line != row][:k] for line, row in zip(found, rows.tolist(), strict=True)])
 
 
+def kept_or(keep: Path | None, name: str, run: Callable[[], Arrays]) -> Arrays:
+    """What a step gave, or gives now."""
+    file = None if keep is None else keep / f"{name}.npz"
+    if file is not None and file.is_file():
+        with np.load(file, allow_pickle=False) as held:
+            return dict(held)
+    found = run()
+    if file is not None:
+        np.savez(file.with_name("part.npz"), **found)
+        file.with_name("part.npz").replace(file)
+    return found
+
+
 def measure(scans: int, keep: Path | None) -> Row:
     vectors = draw(scans)
     k = DEFAULT_MAP_NEIGHBOURS
     rows = np.sort(np.random.default_rng(1).choice(scans, min(SAMPLE, scans), replace=False))
+
+    def run_ours() -> Arrays:
+        graph, coordinates, graph_s, map_s = ours(vectors)
+        near = graph.indices[rows, :k]
+        return {
+            "map": coordinates,
+            "near": near,
+            "seconds": np.array([graph_s, map_s]),
+            "exact": np.array(graph.is_exact),
+        }
+
+    def run_umap() -> Arrays:
+        coordinates, seconds = plain_umap(vectors)
+        return {"map": coordinates, "seconds": np.array([seconds])}
+
+    one = kept_or(keep, f"{scans}-ours", run_ours)
+    theirs = kept_or(keep, f"{scans}-umap", run_umap)
+    again = kept_or(keep, f"{scans}-again", run_ours)
     truth = truth_of(vectors, rows, k)
-    graph, coordinates, graph_s, map_s = ours(vectors)
-    theirs, umap_s = plain_umap(vectors)
-    identical = None
-    if keep is None:
-        identical = bool((ours(vectors)[1] == coordinates).all())
-    else:
-        np.save(keep / f"{scans}.npy", coordinates)
+    graph_s, map_s = one["seconds"].tolist()
+    umap_s = float(theirs["seconds"][0])
     return Row(
         scans=scans,
         graph_s=graph_s,
@@ -117,11 +149,11 @@ def measure(scans: int, keep: Path | None) -> Row:
         ours_s=graph_s + map_s,
         umap_s=umap_s,
         ratio=(graph_s + map_s) / umap_s,
-        graph_kept=kept(graph.indices[rows, :k], truth),
-        ours_kept=kept(on_map(coordinates, rows, k), truth),
-        umap_kept=kept(on_map(theirs, rows, k), truth),
-        identical=identical,
-        graph="every pair" if graph.is_exact else "index",
+        graph_kept=kept(one["near"], truth),
+        ours_kept=kept(on_map(one["map"], rows, k), truth),
+        umap_kept=kept(on_map(theirs["map"], rows, k), truth),
+        identical=bool((again["map"] == one["map"]).all()),
+        graph="every pair" if one["exact"] else "index",
     )
 
 
@@ -129,16 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", help="scans (default: 10000 100000)")
     parser.add_argument("--quick", action="store_true", help="3,000 scans, unless --sizes says otherwise")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep our maps there, and leave the second runs out")
-    parser.add_argument("--again", type=Path, metavar="DIR", help="the second runs alone, against the maps kept there")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is done there and go on from it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     arguments = parser.parse_args()
     sizes = arguments.sizes or ([3000] if arguments.quick else [10_000, 100_000])
-    if arguments.again:
-        for scans in sizes:
-            same = (ours(draw(scans))[1] == np.load(arguments.again / f"{scans}.npy", allow_pickle=False)).all()
-            print(f"{scans:8} a second run is identical to the last bit: {same}", flush=True)
-        return
     small = draw(WARM_UP)
     ours(small)
     plain_umap(small)
@@ -151,8 +177,8 @@ def main() -> None:
         print(
             f"{row.scans:8} {row.graph:>11}{row.graph_s:9.1f}{row.map_s:8.1f}{row.ours_s:8.1f}{row.umap_s:8.1f}", end=""
         )
-        same = "-" if row.identical is None else row.identical
-        print(f"{row.ratio:7.2f}{row.graph_kept:12.3f}{row.ours_kept:11.3f}{row.umap_kept:11.3f}  {same}", flush=True)
+        kept_shares = f"{row.graph_kept:12.3f}{row.ours_kept:11.3f}{row.umap_kept:11.3f}"
+        print(f"{row.ratio:7.2f}{kept_shares}  {row.identical}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in found], indent=2) + "\n", encoding="utf-8")
 
