@@ -1,5 +1,6 @@
 """One door for all formats: a source to a scan, a path to the one scan that it holds."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -135,7 +136,8 @@ def _on_disk(source: Source) -> Iterator[Source]:
 def _read(source: Source) -> Scan:
     match source.format:
         case "dicom":
-            return read_dicom(source.files, source.stack)
+            scan = read_dicom(source.files, source.stack)
+            return dataclasses.replace(scan, identity=_of_participant(scan.identity, source.path))
         case "npz":
             volume = read_npz(source.path, source.member)
             labels = npz_labels(source.path, source.member)
@@ -146,6 +148,18 @@ def _read(source: Source) -> Scan:
             return _named(read_nifti(source.path, source.member), source.path, source.member)
         case "mha":
             return _named(read_mha(source.path, source.member), source.path, source.member)
+
+
+def _of_participant(identity: Identity, path: Path) -> Identity:
+    """A DICOM series in a participant's folder of a BIDS data set: theirs, unless its PatientID names somebody else.
+
+    Without this a participant's DICOM and NIfTI files would be two patients, and could be told from each other.
+    """
+    subject, dataset = bids_subject(path), bids_dataset(path)
+    named = (identity.patient or "").removeprefix("sub-")
+    if subject is None or dataset is None or named not in ("", subject.removeprefix("sub-")):
+        return identity
+    return dataclasses.replace(identity, patient=subject, dataset=dataset)
 
 
 def _named(volume: Volume, path: Path, member: str = "") -> Scan:

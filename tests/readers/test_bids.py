@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from raptor_search.readers import Identity, read_file
 from raptor_search.readers.bids import bids_dataset, kept_session
 from raptor_search.readers.tables import annotate, read_table
-from raptor_search.readers.writing import write_nifti
+from raptor_search.readers.writing import write_dicom_series, write_nifti
 
 
 def scan(root: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64], name: str) -> Path:
@@ -40,6 +40,25 @@ def test_a_name_outside_of_any_data_set_counts_everywhere(
         identity = read_file(scan(tmp_path / name, voxels, affine, "sub-01_T1w"))[1].identity
         assert identity.scoped_patient == "sub-01"
     assert Identity(dataset="/data").scoped_patient is None
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "is_theirs"), [("sub-01", True), ("01", True), ("", True), ("MRN 7", False), ("sub-02", False)]
+)
+def test_a_series_in_a_participants_folder_is_theirs_unless_it_names_somebody_else(
+    tmp_path: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64], patient_id: str, is_theirs: bool
+) -> None:
+    (tmp_path / "participants.tsv").write_text("participant_id\nsub-01\n")
+    write_dicom_series(
+        tmp_path / "sub-01" / "ses-3" / "dicom", voxels, affine, modality="MR", patient_id=patient_id, seed="s"
+    )
+    identity = read_file(tmp_path / "sub-01" / "ses-3" / "dicom")[1].identity
+    nifti = read_file(scan(tmp_path, voxels, affine, "sub-01_T1w"))[1].identity
+    assert (identity.scoped_patient == nifti.scoped_patient) is is_theirs
+    assert (identity.patient == nifti.patient) is is_theirs
+    if not is_theirs:
+        assert identity.scoped_patient == patient_id
+    assert identity.series
 
 
 def test_a_derivative_of_a_derivative_belongs_to_the_data_set(tmp_path: Path) -> None:
