@@ -215,7 +215,6 @@ def main() -> None:
         jobs = [(case, args.encoder, folder, False, args.dtype) for case in real]
         jobs += [(case, args.encoder, exact, False, "fp32") for case in checked]
         jobs += [(case, args.encoder, folder, case.session <= with_spheres, args.dtype) for case in derived]
-        jobs.sort(key=lambda job: job[3])  # those with spheres last: they cost most, and fidelity needs them not
         for place in {folder, exact}:
             place.mkdir(parents=True, exist_ok=True)
         if not all_computed(jobs, args.workers, args.minutes):
