@@ -12,7 +12,7 @@ from tests.app.archive import CANARY, SmallArchive
 from tests.app.conftest import OpenPage
 
 BANNER = "Research use only; not a medical device."
-VIEWS = ("search", "cohort", "labels", "evaluate", "archive")
+VIEWS = ("search", "compare", "cohort", "labels", "evaluate", "archive")
 
 
 def said(app: AppTest) -> str:

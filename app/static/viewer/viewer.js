@@ -117,9 +117,19 @@ function reset() {
   panels.forEach(({ nv, scan }, number) => {
     nv.scene.pan2Dxyzmm = [0, 0, 0, Math.min(...scales) / scales[number]];
     nv.scene.crosshairPos = nv.mm2frac([0, 0, 0]);
-    [, nv.volumes[0].cal_min, nv.volumes[0].cal_max] = scan.windows[0];
-    nv.updateGLVolume();
+    setWindow(nv, scan.windows[0]);
   });
+}
+
+// NiiVue makes its textures anew for another window, which takes software seconds: not where it is the same.
+function setWindow(nv, [, low, high]) {
+  const image = nv.volumes[0];
+  if (image.cal_min === low && image.cal_max === high) {
+    nv.drawScene();
+    return;
+  }
+  [image.cal_min, image.cal_max] = [low, high];
+  nv.updateGLVolume();
 }
 
 function describe(panel) {
@@ -159,9 +169,7 @@ function choose(panel) {
   const [name] = panel.scan.windows[Number(panel.presets.value)];
   for (const one of panels) {
     const window = one === panel || element("linked").checked ? one.scan.windows.find(([own]) => own === name) : null;
-    if (!window) continue;
-    [, one.nv.volumes[0].cal_min, one.nv.volumes[0].cal_max] = window;
-    one.nv.updateGLVolume();
+    if (window) setWindow(one.nv, window);
   }
 }
 
