@@ -41,6 +41,8 @@ class Step(NamedTuple):
 def remember(step: Step) -> None:
     """Keep a decision, so that it can be taken back; what was counted before it is dropped."""
     steps = st.session_state.setdefault(STEPS, [])
+    if steps and steps[-1] == step:  # a key that was pressed twice
+        return
     steps.append(step)
     del steps[:-KEPT_STEPS]
     forget_facets()

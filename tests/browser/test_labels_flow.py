@@ -12,8 +12,14 @@ from tests.browser.test_pages import keep, open_page, settled
 pytestmark = pytest.mark.browser
 
 
-def press(page: Page, key: str) -> None:
-    page.keyboard.press(key)
+KEYS = {"accept": "a", "reject": "x", "skip": "s", "undo": "u"}
+
+
+def press(page: Page, button: str) -> None:
+    """The key of a button that is there."""
+    expect(page.locator(f".st-key-{button} button")).to_be_visible()
+    settled(page)
+    page.keyboard.press(KEYS[button])
     page.wait_for_timeout(300)  # the key is on its way to the server
     settled(page)
 
@@ -34,14 +40,14 @@ def test_proposals_are_decided_by_keys_and_taken_back(page: Page, address: str, 
     assert all(pictures_shown(page, ".stMain"))
     keep(page, screenshots, "labels")
     first = case_shown(page)
-    press(page, "s")
+    press(page, "skip")
     second = case_shown(page)
     assert second != first
-    press(page, "a")
+    press(page, "accept")
     expect(page.get_by_text(re.compile(f"{second}: .* accepted by"))).to_be_visible()
     third = case_shown(page)
     assert third not in (first, second)
-    press(page, "x")
+    press(page, "reject")
     expect(page.get_by_text(re.compile(f"{third}: .* rejected by"))).to_be_visible()
     keep(page, screenshots, "labels-decided")
     part(page, "Decisions")
@@ -49,9 +55,9 @@ def test_proposals_are_decided_by_keys_and_taken_back(page: Page, address: str, 
     expect(page.get_by_text("1 rejected here")).to_be_visible()
     keep(page, screenshots, "labels-decisions")
     part(page, "Review")
-    press(page, "u")
+    press(page, "undo")
     expect(page.get_by_text("rejected by")).to_have_count(0)
-    press(page, "u")
+    press(page, "undo")
     assert case_shown(page) == second
     page.get_by_role("button", name="Bring back 1 scan").click()
     settled(page)
