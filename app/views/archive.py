@@ -12,7 +12,7 @@ from app.removal import removal
 from app.session import open_archive
 from app.words import column_name, literal, size, when
 from raptor_search.archive import Archive
-from raptor_search.catalog import StoredSpec
+from raptor_search.catalog import IndexVersion, StoredSpec
 from raptor_search.contents import by_site, growth, space
 
 __all__ = ["show"]
@@ -105,6 +105,13 @@ def _specs(archive: Archive) -> None:
     st.dataframe(rows, hide_index=True)
 
 
+def _recall(version: IndexVersion) -> str:
+    """Of held-out scans against the exact search."""
+    if version.measured_recall is not None:
+        return f"{version.measured_recall:.3f}"
+    return "not measured" if version.rerank else "every scan is compared"
+
+
 def _indexes(archive: Archive) -> None:
     st.header("Index versions", anchor=False)
     rows = [
@@ -114,7 +121,7 @@ def _indexes(archive: Archive) -> None:
             "Spec": stored.fingerprint[:12],
             "Kind": version.factory,
             "Scans": version.volumes,
-            "Measured recall": version.measured_recall,
+            "Measured recall": _recall(version),
             "Made": when(version.created_at),
         }
         for stored in archive.catalog.specs()

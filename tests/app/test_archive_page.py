@@ -91,6 +91,7 @@ def test_the_page_names_specs_index_versions_and_the_quarantine_with_reasons(
     specs, versions, quarantine = (table.value for table in app.dataframe)
     assert specs["Encoder"].tolist() == ["efficientnet-lite0"]
     assert versions["Scans"].tolist() == [37]
+    assert versions["Measured recall"].tolist() == ["every scan is compared"]
     assert quarantine["Source"].tolist() == ["bad.zip"]  # neither the path nor the series' UID
     assert quarantine["Reason"].tolist() == ["4D with 120 volumes; expected 3D"]
     assert "not three dimensions" in said(app)
