@@ -1,5 +1,8 @@
 import re
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from app.comparison import comparison_html
 from app.filters import Asked
@@ -8,6 +11,7 @@ from app.words import literal_html
 from raptor_search.archive import Archive
 from tests.app.archive import CANARY, SmallArchive
 from tests.app.conftest import OpenPage
+from tests.app.test_login import claims  # noqa: F401 - a fixture
 
 
 def test_the_record_holds_every_hit_with_its_picture_and_needs_nothing_beside_it(small: SmallArchive) -> None:
@@ -46,3 +50,16 @@ def test_the_record_holds_every_hit_with_its_picture_and_needs_nothing_beside_it
 def test_the_page_offers_both_files(small: SmallArchive, page: OpenPage) -> None:
     app = page(case="1")
     assert [button.label for button in app.download_button] == ["Hits as CSV", "For the record"]
+
+
+@pytest.mark.parametrize(("user", "may"), [("vic", False), ("rae", True)])
+def test_what_is_taken_away_takes_its_role(
+    small: SmallArchive,
+    page: OpenPage,
+    claims: dict[str, Any],  # noqa: F811
+    user: str,
+    may: bool,
+) -> None:
+    claims.update(email=f"{user}@clinic.example", exp=4e9)
+    buttons = page(case="1").download_button
+    assert [button.disabled for button in buttons] == [not may] * 2
