@@ -8,6 +8,9 @@ from raptor_search.contents import Growth
 
 __all__ = ["growth_chart"]
 
+FEW = 8
+"""Days that are named one by one on the axis; left to itself it names hours between them."""
+
 
 def growth_chart(growth: Growth) -> Figure:
     """How many scans there were at the end of each day."""
@@ -21,7 +24,8 @@ def growth_chart(growth: Growth) -> Figure:
             hovertemplate="%{x}: %{y} scans, %{customdata} came<extra></extra>",
         )
     )
-    figure.update_xaxes(type="date", showgrid=False)
+    few = {"tickvals": growth.days} if len(growth.days) <= FEW else {}
+    figure.update_xaxes(type="date", showgrid=False, tickformat="%Y-%m-%d", **few)
     figure.update_yaxes(title="scans", rangemode="tozero")
     figure.update_layout(height=220, margin={"l": 0, "r": 0, "t": 0, "b": 0})
     return figure

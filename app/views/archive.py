@@ -55,12 +55,16 @@ def _numbers(archive: Archive, stored: StoredSpec, known: Facets, quarantined: i
 def _contents(archive: Archive, known: Facets) -> None:
     st.header("What is in it", anchor=False)
     st.markdown("**Scans over time**")
-    st.plotly_chart(
-        growth_chart(growth(archive.catalog)),
-        key="growth",
-        config={"displayModeBar": False},
-        alt="How many scans the archive had at the end of each day on which scans came",
-    )
+    grown = growth(archive.catalog)
+    if len(grown.days) == 1:
+        st.write(f"All of them came on {grown.days[0]}.")
+    else:
+        st.plotly_chart(
+            growth_chart(grown),
+            key="growth",
+            config={"displayModeBar": False},
+            alt="How many scans the archive had at the end of each day on which scans came",
+        )
     sites = by_site(archive.catalog)
     charts = {column_name(name): counts for name, counts in known.columns.items()} | {"Site": sites} | known.labels
     columns = st.columns(3, gap="large")

@@ -13,6 +13,7 @@ from app.runs import Runs
 from app.words import literal, size
 from raptor_search.access import Principal, local_principal
 from raptor_search.archive import Archive
+from raptor_search.contents import Growth
 from tests.app.archive import SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_main import said
@@ -79,9 +80,21 @@ def test_the_page_counts_what_is_there_when_it_came_and_the_room_it_takes(small:
     indexes = sum(path.stat().st_size for path in (small.home / "indexes").iterdir())
     assert (found["Catalog"], found["Indexes"]) == (size(database), size(indexes))
     charts = [json.loads(chart.proto.spec)["data"][0] for chart in app.get("plotly_chart")]
-    assert charts[0]["y"][-1] == 37
-    assert charts[1]["y"] == ["MR", "CT"]
+    assert charts[0]["y"] == ["MR", "CT"]
+    assert "All of them came on 20" in said(app)
     assert {"Site", "Modality"} <= {text.value.strip("*") for text in app.markdown}
+
+
+def test_the_archives_growth_is_a_line_over_the_days(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Growth(("2024-10-04", "2024-10-05", "2024-11-06"), (30, 1, 6), (30, 31, 37))
+    monkeypatch.setattr("raptor_search.contents.growth", lambda catalog: grown)
+    app = page("archive")
+    assert not app.exception
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert (figure["data"][0]["x"], figure["data"][0]["y"]) == (list(grown.days), [30, 31, 37])
+    assert figure["layout"]["xaxis"]["tickvals"] == list(grown.days)
 
 
 def test_the_page_names_specs_index_versions_and_the_quarantine_with_reasons(
