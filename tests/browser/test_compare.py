@@ -79,7 +79,7 @@ def test_an_upload_is_seen_at_once_then_compared_side_by_side(
         expect(foot).to_contain_text(re.compile(r"voxels of \d+\.\d\d x"))
     settled(page)
     frame.locator(".stage").first.scroll_into_view_if_needed()
-    keep(page, screenshots, "compare")
+    keep(page, screenshots, "compare-side-by-side")
 
 
 def test_scrolling_can_be_linked_in_the_scanners_coordinates(

@@ -15,6 +15,7 @@ BANNER = "Research use only; not a medical device."
 HITS = 10
 PAGES = {
     "search": "Find similar scans",
+    "compare": "Compare",
     "cohort": "Cohort",
     "labels": "Labels",
     "evaluate": "Evaluate",
