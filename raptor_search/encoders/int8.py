@@ -77,10 +77,13 @@ def to_int8(blocks: nn.ModuleList) -> None:
 
 
 def _fed_by(block: Any) -> list[tuple[nn.LayerNorm, list[nn.Linear]]]:
-    """The block's norms, each with the linear layers that take its output and nothing else."""
-    attention, mlp = block.attention, block.mlp
-    first = mlp.fc1 if hasattr(mlp, "fc1") else mlp.weights_in  # the giant's gate
-    return [(block.norm1, [attention.q_proj, attention.k_proj, attention.v_proj]), (block.norm2, [first])]
+    """The block's norms, each with the linear layers that take its output and nothing else.
+
+    Those are all of an attention or a gate but the last one, which takes what the others made; their names change from
+    one version of transformers to the next.
+    """
+    parts = ((block.norm1, block.attention), (block.norm2, block.mlp))
+    return [(norm, [layer for layer in part.modules() if isinstance(layer, nn.Linear)][:-1]) for norm, part in parts]
 
 
 def _smooth(norm: nn.LayerNorm, layers: list[nn.Linear]) -> None:

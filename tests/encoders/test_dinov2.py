@@ -76,6 +76,15 @@ def test_tokens_equal_transformers_own_forward(saved: tuple[EncoderCard, Any, Pa
     assert torch.allclose(tokens, expected, atol=1e-5 * float(expected.abs().max()))
 
 
+def test_every_family_is_computed_in_eight_bits_near_the_exact_tokens(saved: tuple[EncoderCard, Any, Path]) -> None:
+    card, _, folder = saved
+    exact = load_dinov2(card, layer="2", weights=folder, device=CPU).encode(images())
+    rounded = load_dinov2(card, layer="2", weights=folder, device=CPU, precision="int8").encode(images())
+    assert rounded.shape == exact.shape
+    apart = (rounded - exact).norm() / exact.norm()
+    assert 1e-6 < float(apart) < 0.05
+
+
 def test_a_file_and_its_folder_load_alike_and_give_the_files_hash(saved: tuple[EncoderCard, Any, Path]) -> None:
     card, _, folder = saved
     one = load_dinov2(card, layer="1", weights=folder, device=CPU)
