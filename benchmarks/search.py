@@ -1,7 +1,8 @@
 """Search against other engines and against exact search: cost and recall at 10k, 100k and 1M scans.
 
     python benchmarks/search.py [--sizes N ...] [--components K ...] [--data NAME ...] [--engines NAME ...]
-                                [--archive DIR] [--folder DIR [--keep]] [--queries N] [--quick] [--json FILE]
+                                [--archive DIR] [--folder DIR [--keep]] [--queries N] [--seed N]
+                                [--quick] [--json FILE]
 
 Every row is a store of drawn vectors (`search_data.py`; nothing of it is a scan): the archive's own database, filled in
 bulk, and the index that `publish` makes of it, with the settings that its own sweep picks. A query is a scan of the
@@ -28,7 +29,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,7 @@ class Bench:
     catalog: Catalog
     stored: StoredSpec
     drawn: Drawn
+    seed: int
     asking: Int64[np.ndarray, " q"]
     queries: Float16[np.ndarray, "q length"]
     build_seconds: float
@@ -97,7 +99,7 @@ class Bench:
         return exact_neighbours(blocks, self.asking, centred(self.queries, mean), mean)[1.0]
 
 
-def opened(folder: Path, drawn_vectors: Drawn, spec: EmbeddingSpec, queries: int) -> Bench:
+def opened(folder: Path, drawn_vectors: Drawn, spec: EmbeddingSpec, queries: int, seed: int = 0) -> Bench:
     """Fill a store, publish it, draw the queries; what an earlier run has left whole is not done again."""
     home = folder / f"{drawn_vectors.name}-{len(drawn_vectors)}-{spec.components_kept}"
     is_filled, is_built = (home.with_name(f"{home.name}.{stage}") for stage in ("filled", "built"))
@@ -112,8 +114,9 @@ def opened(folder: Path, drawn_vectors: Drawn, spec: EmbeddingSpec, queries: int
         publish(catalog, home, stored, retrain=True)
         is_built.write_text(str(time.perf_counter() - begun))
     built = float(is_built.read_text())
-    asking = np.sort(np.random.default_rng(5).choice(len(drawn_vectors), queries, replace=False)) + 1
-    return Bench(home, catalog, stored, drawn_vectors, asking, catalog.vectors(asking, stored.id), built)
+    asking = np.sort(np.random.default_rng([5, seed]).choice(len(drawn_vectors), queries, replace=False)) + 1
+    vectors = catalog.vectors(asking, stored.id)
+    return Bench(home, catalog, stored, drawn_vectors, seed, asking, vectors, built)
 
 
 @dataclass(frozen=True)
@@ -268,10 +271,12 @@ def filter_rows(bench: Bench) -> Iterator[Row]:
             if passing.size <= NEIGHBOURS:
                 continue
             asking = np.sort(
-                np.random.default_rng(6).choice(passing, min(len(bench.asking), passing.size), replace=False)
+                np.random.default_rng([6, bench.seed]).choice(
+                    passing, min(len(bench.asking), passing.size), replace=False
+                )
             )
             queries = bench.catalog.vectors(asking, bench.stored.id)
-            part = Bench(bench.home, bench.catalog, bench.stored, bench.drawn, asking, queries, bench.build_seconds)
+            part = replace(bench, asking=asking, queries=queries)
             named = f"{column} < {share * AGES:g}"
             yield ours(part, Comparison(column, "<", share * AGES), named, part.truth(keep))
 
@@ -323,6 +328,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the stores go: 35 GB for a million")
     parser.add_argument("--keep", action="store_true", help="leave the stores there, and use those that are there")
     parser.add_argument("--queries", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0, help="of which scans ask")
     parser.add_argument("--quick", action="store_true", help="10k and 100k, K = 10, groups, no peers, no filters")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -359,7 +365,7 @@ def run(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
                 else:
                     spec = spec_of(components)
                     vectors = drawn(name, n, spec.length)
-                bench = opened(folder, vectors, spec, min(options.queries, n))
+                bench = opened(folder, vectors, spec, min(options.queries, n), options.seed)
                 truth = bench.truth()
                 if "raptor" in options.engines:
                     yield ours(bench, None, "", truth)

@@ -25,9 +25,10 @@ __all__ = ["FEW", "Setting", "Tuning", "recall_bound", "shares_for", "tune"]
 RECALL_TARGET = 0.99
 """What the lower confidence bound of recall@10 has to reach."""
 
-RECALL_WANTED = 0.996
-"""What the mean has to reach as well: so far above the target, other queries than those that chose the settings, whose
-mean varies by 0.001, show the target's bound too."""
+RECALL_WANTED = 0.997
+"""What the mean has to reach as well. Other queries than the 400 that chose the settings have a mean that differs by
+0.002 (the standard error is 0.0013 on either side), and settings are chosen for half a dozen shares: so far above the
+target, all of them show the target's bound on other queries too."""
 
 Z = 1.645
 """One-sided 95%."""
