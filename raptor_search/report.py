@@ -82,7 +82,10 @@ def _method(one: MethodResult, classes: Sequence[str]) -> list[str]:
     if any(len(points) for points in one.roc):
         # Of two classes either curve is the other one turned round.
         shown = range(1, 2) if len(classes) == 2 else range(len(classes))
-        lines = [(classes[code], number(one.class_auroc[code]), map(tuple, one.roc[code].tolist())) for code in shown]
+        lines = [
+            (classes[code], f"AUROC {number(one.class_auroc[code])}", map(tuple, one.roc[code].tolist()))
+            for code in shown
+        ]
         drawings.append(f"<figure>{roc_plot(lines)}</figure>")
     if one.curve:
         points = [(p.subjects, p.auroc, p.low, p.high) for p in one.curve]

@@ -13,6 +13,9 @@ __all__ = ["CUTS", "FIGURES", "class_means", "random_lists", "ranked_relevance",
 
 CUTS = (1, 3, 5, 10)
 
+RANDOM_LISTS = 5000
+"""Lists in random order that a chance figure is the mean of, at least: its own error is below 0.01 then."""
+
 FIGURES = (
     *(f"P@{k}" for k in CUTS),
     *(f"recall@{k}" for k in CUTS),
@@ -86,10 +89,14 @@ def retrieval_figures(relevant: Bool[np.ndarray, "q m"]) -> Float[np.ndarray, "q
 
 
 def random_lists(
-    relevant: Bool[np.ndarray, "q m"], lengths: Int[np.ndarray, " q"], *, draws: int = 20, seed: int = 0
+    relevant: Bool[np.ndarray, "q m"], lengths: Int[np.ndarray, " q"], *, draws: int | None = None, seed: int = 0
 ) -> Float[np.ndarray, "q f"]:
-    """What lists in random order score, mean over seeded draws; places beyond a list's length stay where they are."""
+    """What lists in random order score, mean over seeded draws; places beyond a list's length stay where they are.
+
+    Without a number of draws there are 20, or as many as make 5,000 lists.
+    """
     rng = np.random.default_rng(seed)
+    draws = max(20, -(-RANDOM_LISTS // max(1, len(relevant)))) if draws is None else draws
     beyond = np.arange(relevant.shape[1]) >= lengths[:, None]
     total = np.zeros((len(relevant), len(FIGURES)))
     for _ in range(draws):
