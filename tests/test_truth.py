@@ -12,6 +12,7 @@ def test_held_out_scans_are_distinct_and_the_same_every_time():
     assert rows.max() < 1_000
     assert (rows == draw_held_out(1_000)).all()
     assert sorted(draw_held_out(5).tolist()) == [0, 1, 2, 3, 4]
+    assert [draw_held_out(many).size for many in (300, 20_000, 40_000, 10**6)] == [300, 400, 800, 1_000]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
