@@ -152,10 +152,11 @@ def test_a_phone_shows_the_page_in_its_width_with_words_for_every_picture(
 
 @pytest.fixture(scope="module")
 def large(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page over a map of drawn points, too many for SVG."""
+    """The page over a map of drawn points, too many for SVG; few of its scans are still there."""
     folder = tmp_path_factory.mktemp("large")
     made = drawn_archive(folder / "home")
-    ids = made.add(draw(1, LARGE)).ids
+    made.add(draw(1, 20))
+    ids = np.arange(1, LARGE + 1)
     places = np.random.default_rng(2).normal(size=(LARGE, 2)).astype(np.float32)
     made.catalog.save_map(made.stored.id, ids, places, {"seed": 0})
     made.catalog.close()
