@@ -46,7 +46,7 @@ class Row:
     seconds: float
     centred_cosine: float
     raw_cosine: float
-    overlap: float
+    overlap: float | None
 
 
 def main() -> None:
@@ -131,14 +131,13 @@ def row_of(way: str, made: dict[str, list[tuple[np.ndarray[Any, Any], float]]], 
     raw = (centred_unit(exact, 0 * mean) * centred_unit(mine, 0 * mean)).sum(axis=1)
     _, best = nearest(exact[real:])
     _, order = nearest(mine[real:])
-    taken = min(NEAREST, best.shape[1])
-    kept = [len(set(a[:taken]) & set(b[:taken])) / taken for a, b in zip(best, order, strict=True)]
+    kept = [len(set(a[:NEAREST]) & set(b[:NEAREST])) / NEAREST for a, b in zip(best, order, strict=True)]
     return Row(
         way=way,
         seconds=float(np.median([seconds for _, seconds in made[way]])),
         centred_cosine=float(centred.min()),
         raw_cosine=float(raw.min()),
-        overlap=float(np.mean(kept)),
+        overlap=float(np.mean(kept)) if len(best) > NEAREST else None,  # of fewer scans all are among the ten
     )
 
 
@@ -148,7 +147,8 @@ def show(rows: Sequence[Row], args: argparse.Namespace, real: int, derived: int)
     print(f"{'':10}{'core s a slice':>16}{'quicker':>9}{'least centred':>15}{'least raw':>11}{'top-10':>8}")
     for row in rows:
         numbers = f"{row.seconds:>16.4f}{rows[0].seconds / row.seconds:>9.2f}{row.centred_cosine:>15.5f}"
-        print(f"{row.way:10}{numbers}{row.raw_cosine:>11.5f}{row.overlap:>8.4f}")
+        kept = "-" if row.overlap is None else f"{row.overlap:.4f}"
+        print(f"{row.way:10}{numbers}{row.raw_cosine:>11.5f}{kept:>8}")
 
 
 if __name__ == "__main__":

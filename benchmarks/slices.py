@@ -104,14 +104,15 @@ class Row:
     auroc: dict[int, tuple[float, float, float]]
 
 
-def retrieval(variant: str, derived: Sequence[Case], folder: Path) -> tuple[float, float, float]:
+def retrieval(variant: str, derived: Sequence[Case], folder: Path) -> tuple[float | None, float, float]:
     """Share of the ten nearest kept, how often the first is of the same source, and mean average precision of that."""
     sources = np.array([case.source.name for case in derived])
     _, best = nearest(read_vectors(derived, folder, "all"))
     _, order = nearest(read_vectors(derived, folder, variant))
     overlap = np.mean([len(set(a[:NEAREST]) & set(b[:NEAREST])) / NEAREST for a, b in zip(best, order, strict=True)])
     first = (sources[order[:, 0]] == sources).mean()
-    return float(overlap), float(first), average_precision(order, sources)
+    kept = float(overlap) if len(derived) > NEAREST else None  # of fewer scans all are among the ten
+    return kept, float(first), average_precision(order, sources)
 
 
 def row_of(variant: str, real: Sequence[Case], derived: Sequence[Case], folder: Path, with_spheres: int) -> Row:
