@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 
 from app.palette import ACCENT, SEQUENCE, SIGNED, marks
 from app.words import literal_html
-from raptor_search.efficiency import CurvePoint
-from raptor_search.region import Region
+from raptor_search.searching.region import Region
+from raptor_search.statistics.efficiency import CurvePoint
 
 __all__ = [
     "Figure",

@@ -12,7 +12,7 @@ from app.session import identity
 from app.words import column_name, shown
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec
-from raptor_search.mapping import Cohort, stored_cohort
+from raptor_search.cohorts.mapping import Cohort, stored_cohort
 
 __all__ = ["CLUSTER", "NO_CLUSTER", "Column", "changes", "cluster_names", "cohort_of", "column_of", "column_title"]
 

@@ -17,9 +17,9 @@ from app.scan_table import scan_list
 from app.words import column_name, count, literal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
+from raptor_search.cohorts.mapping import Cohort, place_scan
+from raptor_search.cohorts.placing import Placement
 from raptor_search.errors import RaptorError
-from raptor_search.mapping import Cohort, place_scan
-from raptor_search.placing import Placement
 from raptor_search.report import number
 
 __all__ = ["clusters", "outliers", "place", "placed_spot", "quality"]

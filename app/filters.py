@@ -10,7 +10,7 @@ from app.facets import Facets
 from app.steering import parse_cases, parse_regions, steer
 from app.words import column_name
 from raptor_search.filters import And, Between, Filter, In, parse_where
-from raptor_search.region import Region
+from raptor_search.searching.region import Region
 
 __all__ = ["DEFAULT_HITS", "MAX_HITS", "Asked", "age_key", "ask"]
 

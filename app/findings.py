@@ -9,12 +9,12 @@ from app.charts import calibration, confusion, efficiency, per_class, roc
 from app.guidance import remarks
 from app.words import column_name, count, literal
 from raptor_search.assessing import Assessment
-from raptor_search.assessment import MethodResult
-from raptor_search.confounds import Confound
 from raptor_search.evaluation import Baseline, Figure
-from raptor_search.figures import Measured
 from raptor_search.leaving_out import majority_confusion
 from raptor_search.report import number
+from raptor_search.statistics.assessment import MethodResult
+from raptor_search.statistics.confounds import Confound
+from raptor_search.statistics.figures import Measured
 
 __all__ = ["LEAVE_OUT", "confounds", "diagnosis", "differences", "leaks", "left_out", "method_name", "retrieval"]
 

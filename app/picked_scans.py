@@ -18,9 +18,9 @@ from app.steering import MAX_EXAMPLES
 from app.words import count, literal
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec
+from raptor_search.cohorts.typical import typical
 from raptor_search.deciding import label_many, outlook, undo_many
 from raptor_search.errors import RaptorError
-from raptor_search.typical import typical
 
 __all__ = ["show_picked"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from raptor_search.map_points import inside_box, inside_lasso
-from raptor_search.mapping import Cohort
+from raptor_search.cohorts.map_points import inside_box, inside_lasso
+from raptor_search.cohorts.mapping import Cohort
 
 __all__ = ["Picked", "drawn_around", "of_cluster", "of_outliers", "of_shown", "picked_rows"]
 

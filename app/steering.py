@@ -10,7 +10,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from raptor_search.errors import QueryError
-from raptor_search.region import PLANES, Region, parse_region
+from raptor_search.searching.region import PLANES, Region, parse_region
 
 __all__ = ["EMPTY", "Steering", "add_example", "boxes", "parse_cases", "parse_regions", "steer", "take_region"]
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from raptor_search.cohort import DEFAULT_MAP_NEIGHBOURS, cohort_map
-from raptor_search.graph import KnnGraph, build_graph
+from raptor_search.cohorts.graph import KnnGraph, build_graph
 
 LENGTH = 1024
 SAMPLE = 1000

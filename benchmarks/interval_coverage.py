@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raptor_search.classification import Answers
-from raptor_search.conformal import LEVELS, conformal_sets
-from raptor_search.figures import (
+from raptor_search.statistics.classification import Answers
+from raptor_search.statistics.conformal import LEVELS, conformal_sets
+from raptor_search.statistics.figures import (
     CLASS_FIGURES,
     COMPARED,
     NUMBER_FIGURES,
@@ -37,9 +37,9 @@ from raptor_search.figures import (
     number_difference,
     number_figures,
 )
-from raptor_search.protocol import ClassRun, Lists, NumberRun
-from raptor_search.regression import Predictions
-from raptor_search.retrieval import FIGURES, retrieval_figures
+from raptor_search.statistics.protocol import ClassRun, Lists, NumberRun
+from raptor_search.statistics.regression import Predictions
+from raptor_search.statistics.retrieval import FIGURES, retrieval_figures
 
 TRUTH_SUBJECTS = 200_000
 RESAMPLES = 1000

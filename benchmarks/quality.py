@@ -34,7 +34,6 @@ from quality_defaults import measured, print_choices
 
 from indexer.demo.derive import antialias, derive
 from indexer.demo.sources import SOURCES, DemoSource, load
-from raptor_search.assessment import Evaluation, evaluate_classes
 from raptor_search.embedding import embed
 from raptor_search.encoders import ENCODERS, Encoder, load_encoder, spec_for
 from raptor_search.encoders.dinov2 import Dinov2
@@ -43,6 +42,7 @@ from raptor_search.intensity import choose_rule, normalise
 from raptor_search.readers.npz import npz_labels, npz_splits, read_npz
 from raptor_search.resampling import axis_weights
 from raptor_search.specs import PRESETS
+from raptor_search.statistics.assessment import Evaluation, evaluate_classes
 from raptor_search.volume import Volume
 
 SIDE = 64

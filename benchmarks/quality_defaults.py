@@ -21,12 +21,12 @@ import numpy as np
 from jaxtyping import Int, Real
 from numpy.typing import NDArray
 
-from raptor_search.classification import Answers
-from raptor_search.figures import Difference, class_difference, class_figures, list_difference, list_figures
-from raptor_search.gram import Gram
 from raptor_search.knn import DEFAULT_NEIGHBOURS, DEFAULT_TEMPERATURE, predict
-from raptor_search.protocol import ClassRun, Lists, run_lists
-from raptor_search.splitting import Part
+from raptor_search.statistics.classification import Answers
+from raptor_search.statistics.figures import Difference, class_difference, class_figures, list_difference, list_figures
+from raptor_search.statistics.gram import Gram
+from raptor_search.statistics.protocol import ClassRun, Lists, run_lists
+from raptor_search.statistics.splitting import Part
 
 __all__ = ["Choice", "choose", "measured", "print_choices"]
 

@@ -31,10 +31,10 @@ from raptor_search.embedding import embed
 from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.keys import ArchiveKey
 from raptor_search.planes import PLANES
-from raptor_search.publishing import publish
-from raptor_search.region import Region
 from raptor_search.search import search
-from raptor_search.serving import IndexCache
+from raptor_search.searching.publishing import publish
+from raptor_search.searching.region import Region
+from raptor_search.searching.serving import IndexCache
 from raptor_search.specs import EmbeddingSpec
 from raptor_search.volume import Volume
 

@@ -41,10 +41,10 @@ from raptor_search.encoders import ENCODERS, Encoder, load_encoder, spec_for
 from raptor_search.encoders.dinov2 import Dinov2
 from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.intensity import choose_rule, normalise
-from raptor_search.intervals import Interval, subject_intervals
 from raptor_search.readers import content_digest, read_file
 from raptor_search.resampling import axis_weights
 from raptor_search.scoring import centred, scores
+from raptor_search.statistics.intervals import Interval, subject_intervals
 from raptor_search.volume import Volume
 
 ENCODED = ("efficientnet-lite0", "vits14-packaged")

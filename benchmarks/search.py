@@ -42,15 +42,15 @@ from search_store import AGES, filled, reopened, spec_of
 from raptor_search.archive import Archive
 from raptor_search.catalog import Catalog, StoredSpec
 from raptor_search.filters import Comparison, Filter
-from raptor_search.publishing import publish
-from raptor_search.rerank import Reranker
 from raptor_search.scoring import best, centred
 from raptor_search.search import search
-from raptor_search.serving import IndexCache
-from raptor_search.sketching import centre_all, sketch_all, stored_blocks, unit_sketches
+from raptor_search.searching.publishing import publish
+from raptor_search.searching.rerank import Reranker
+from raptor_search.searching.serving import IndexCache
+from raptor_search.searching.sketching import centre_all, sketch_all, stored_blocks, unit_sketches
+from raptor_search.searching.truth import NEIGHBOURS, exact_neighbours
+from raptor_search.searching.tuning import RECALL_TARGET, RERANK_STEPS, recall_bound
 from raptor_search.specs import EmbeddingSpec
-from raptor_search.truth import NEIGHBOURS, exact_neighbours
-from raptor_search.tuning import RECALL_TARGET, RERANK_STEPS, recall_bound
 
 SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
 REAL_COMPONENTS = 10

@@ -21,9 +21,9 @@ from search import Bench, opened
 from search_data import drawn
 from search_store import new_volume, reopened, spec_of
 
-from raptor_search.publishing import publish
 from raptor_search.search import search
-from raptor_search.serving import IndexCache
+from raptor_search.searching.publishing import publish
+from raptor_search.searching.serving import IndexCache
 
 MANY = 100
 

@@ -203,7 +203,7 @@ def search(
     from indexer import render
     from indexer.progress import Terminal
     from raptor_search.archive import Archive
-    from raptor_search.region import parse_region
+    from raptor_search.searching.region import parse_region
 
     regions = [parse_region(text) for text in region or ()]
     scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")

@@ -174,7 +174,7 @@ def draw(
     """Draw the cohort map that the page shows, and find its clusters and outliers."""
     from indexer import render_labels
     from raptor_search.archive import Archive
-    from raptor_search.mapping import draw_map
+    from raptor_search.cohorts.mapping import draw_map
 
     with Archive.open(home) as archive, err.status("Computing the map"):
         drawn = draw_map(

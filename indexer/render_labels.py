@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from raptor_search.assessing import Assessment
+from raptor_search.cohorts.mapping import Cohort
 from raptor_search.diffusion import Comparison
-from raptor_search.figures import Measured
 from raptor_search.labelling import LabelProposals
-from raptor_search.mapping import Cohort
 from raptor_search.report import number
+from raptor_search.statistics.figures import Measured
 
 __all__ = ["assessment", "cohort", "cohort_json", "proposals", "proposals_json"]
 

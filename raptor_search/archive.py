@@ -20,12 +20,12 @@ from raptor_search.catalog.schema import absent_message, current_state
 from raptor_search.encoder_cache import EncoderCache
 from raptor_search.erasure import Step
 from raptor_search.errors import CatalogError, QueryError
-from raptor_search.index_files import index_files
 from raptor_search.keys import ArchiveKey
-from raptor_search.publishing import publish
 from raptor_search.questions import Question, Questioning
 from raptor_search.reprojection import reproject, reprojected
-from raptor_search.serving import IndexCache
+from raptor_search.searching.index_files import index_files
+from raptor_search.searching.publishing import publish
+from raptor_search.searching.serving import IndexCache
 from raptor_search.status import SHOWN_DIGITS, ArchiveStatus, describe
 from raptor_search.upkeep import Upkeep, silent
 from raptor_search.volume import Volume
@@ -303,7 +303,7 @@ class Archive(Upkeep, Questioning):
         Raises:
             QueryError: too few scans.
         """
-        from raptor_search.mapping import draw_map
+        from raptor_search.cohorts.mapping import draw_map
 
         self.require("evaluate")
         return draw_map(self.catalog, self.spec(spec)).drawn

@@ -11,14 +11,14 @@ from jaxtyping import Float16, Real
 from numpy.typing import NDArray
 
 from raptor_search.archive import Archive
-from raptor_search.assessment import Evaluation, evaluate_classes, evaluate_numbers
 from raptor_search.catalog import Ids, StoredSpec, Value
 from raptor_search.errors import QueryError
-from raptor_search.figures import RESAMPLES
 from raptor_search.filters import parse_where
-from raptor_search.other_vectors import read_other_vectors
-from raptor_search.protocol import METHODS, Method
-from raptor_search.published import PUBLISHED, PublishedFigures, data_set_of
+from raptor_search.statistics.assessment import Evaluation, evaluate_classes, evaluate_numbers
+from raptor_search.statistics.figures import RESAMPLES
+from raptor_search.statistics.other_vectors import read_other_vectors
+from raptor_search.statistics.protocol import METHODS, Method
+from raptor_search.statistics.published import PUBLISHED, PublishedFigures, data_set_of
 
 __all__ = ["COLUMNS", "Assessment", "assess"]
 

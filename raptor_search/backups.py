@@ -22,8 +22,8 @@ from raptor_search.catalog.copying import install
 from raptor_search.catalog.locks import make_home
 from raptor_search.erasure import Step
 from raptor_search.errors import CatalogError, KeyMismatchError, UsageError
-from raptor_search.index_files import INDEX_FOLDER
 from raptor_search.keys import KEY_FILE_VARIABLE, ArchiveKey
+from raptor_search.searching.index_files import INDEX_FOLDER
 
 __all__ = ["BackupReport", "back_up", "restore"]
 

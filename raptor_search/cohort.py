@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, Real
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from raptor_search.cohorts.graph import KnnGraph
 from raptor_search.errors import QueryError
-from raptor_search.graph import KnnGraph
 from raptor_search.knn import neighbours
 
 __all__ = ["DEFAULT_MAP_NEIGHBOURS", "CohortMap", "MapParameters", "cohort_map"]

@@ -14,7 +14,7 @@ from raptor_search.catalog import Catalog, StoredSpec
 from raptor_search.errors import ReadError
 from raptor_search.explain import Shares, shares
 from raptor_search.keys import ArchiveKey
-from raptor_search.serving import IndexCache
+from raptor_search.searching.serving import IndexCache
 
 if TYPE_CHECKING:  # readers take a second to import
     from raptor_search.readers import Identity

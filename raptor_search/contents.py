@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from raptor_search.catalog import Catalog
-from raptor_search.index_files import INDEX_FOLDER
+from raptor_search.searching.index_files import INDEX_FOLDER
 
 __all__ = ["Growth", "Space", "by_site", "growth", "space"]
 

@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from sklearn.semi_supervised import LabelSpreading
 
-from raptor_search.calibration import Calibration, calibrate
-from raptor_search.classes import LabelValue, read_classes, subject_codes
-from raptor_search.classification import Answers
-from raptor_search.conformal import ConformalSets, conformal_sets
+from raptor_search.cohorts.graph import KnnGraph
 from raptor_search.errors import QueryError
-from raptor_search.figures import Difference, Measured, class_difference, class_figures
-from raptor_search.graph import KnnGraph
-from raptor_search.intervals import ROUGH_BELOW
 from raptor_search.knn import DEFAULT_NEIGHBOURS, DEFAULT_TEMPERATURE, predict
 from raptor_search.propagation import (
     MIN_CONFIDENCE,
@@ -31,8 +25,14 @@ from raptor_search.propagation import (
     Voter,
     set_reason,
 )
-from raptor_search.protocol import ClassRun
-from raptor_search.splitting import FOLDS, fold_numbers
+from raptor_search.statistics.calibration import Calibration, calibrate
+from raptor_search.statistics.classes import LabelValue, read_classes, subject_codes
+from raptor_search.statistics.classification import Answers
+from raptor_search.statistics.conformal import ConformalSets, conformal_sets
+from raptor_search.statistics.figures import Difference, Measured, class_difference, class_figures
+from raptor_search.statistics.intervals import ROUGH_BELOW
+from raptor_search.statistics.protocol import ClassRun
+from raptor_search.statistics.splitting import FOLDS, fold_numbers
 
 __all__ = ["Comparison", "compare", "propose_by_spreading", "spread"]
 

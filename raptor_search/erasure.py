@@ -11,8 +11,8 @@ from pathlib import Path
 from raptor_search.catalog import Catalog
 from raptor_search.catalog.schema import BACKUP_FOLDER
 from raptor_search.errors import CatalogError
-from raptor_search.index_files import index_files, remove
-from raptor_search.publishing import publish
+from raptor_search.searching.index_files import index_files, remove
+from raptor_search.searching.publishing import publish
 
 __all__ = ["Step", "purge"]
 

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int, Real
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
-from raptor_search.auroc import LeavePairOutAuroc, pair_depth
-from raptor_search.classes import LabelValue, join_duplicates, read_classes, subject_codes
 from raptor_search.errors import QueryError
-from raptor_search.intervals import ROUGH_BELOW, subject_intervals
 from raptor_search.knn import DEFAULT_NEIGHBOURS, DEFAULT_TEMPERATURE, held_out_neighbours, predict
+from raptor_search.statistics.auroc import LeavePairOutAuroc, pair_depth
+from raptor_search.statistics.classes import LabelValue, join_duplicates, read_classes, subject_codes
+from raptor_search.statistics.intervals import ROUGH_BELOW, subject_intervals
 
 __all__ = ["Baseline", "Figure", "leave_one_out"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from raptor_search.errors import SpecError
-from raptor_search.region import Region, region_columns
 from raptor_search.scoring import centred
+from raptor_search.searching.region import Region, region_columns
 from raptor_search.specs import EmbeddingSpec
 
 __all__ = ["Shares", "shares"]

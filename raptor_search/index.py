@@ -257,7 +257,7 @@ def build(
         ids: primary keys of the volumes.
         factory: FAISS factory string; None chooses by size.
         held_out: rows that are indexed but not trained on, for an honest measure of recall.
-        narrowed: the map to fewer numbers that sketches and queries go through (`raptor_search.narrowing`).
+        narrowed: the map to fewer numbers that sketches and queries go through (`raptor_search.searching.narrowing`).
 
     Raises:
         IndexFileError: a factory that FAISS refuses, or fewer rows to train on than it needs.

@@ -13,10 +13,10 @@ from jaxtyping import Float16, Int
 
 from raptor_search.archive import Archive
 from raptor_search.catalog import NewProposal
+from raptor_search.cohorts.mapping import graph_of
 from raptor_search.diffusion import Comparison, compare, propose_by_spreading
 from raptor_search.errors import QueryError
 from raptor_search.knn import DEFAULT_NEIGHBOURS
-from raptor_search.mapping import graph_of
 from raptor_search.propagation import MIN_CONFIDENCE, ConfidenceKind, Proposal, Proposals, propose
 
 __all__ = [

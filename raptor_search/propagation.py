@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float, Int, Real
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from raptor_search.classes import Classes, LabelValue, join_duplicates, read_classes, subject_codes
-from raptor_search.conformal import ConformalSets, conformal_sets
 from raptor_search.errors import QueryError
 from raptor_search.knn import (
     DEFAULT_NEIGHBOURS,
@@ -20,6 +18,8 @@ from raptor_search.knn import (
     neighbours,
     predict,
 )
+from raptor_search.statistics.classes import Classes, LabelValue, join_duplicates, read_classes, subject_codes
+from raptor_search.statistics.conformal import ConformalSets, conformal_sets
 
 __all__ = ["ConfidenceKind", "Proposal", "Proposals", "Voter", "nearest_of_class", "propose", "set_reason"]
 

@@ -15,8 +15,8 @@ from raptor_search.catalog import StoredSpec
 from raptor_search.comparing import Comparing
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
-from raptor_search.region import Region, region_columns
 from raptor_search.search import Hit, SearchResult, check_k, search
+from raptor_search.searching.region import Region, region_columns
 from raptor_search.status import SHOWN_DIGITS
 from raptor_search.volume import Volume
 

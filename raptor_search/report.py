@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from raptor_search.assessing import Assessment
-from raptor_search.assessment import MethodResult, VectorResult
-from raptor_search.figures import Difference, Measured
-from raptor_search.published import RETRIEVAL
-from raptor_search.retrieval import FIGURES
+from raptor_search.statistics.assessment import MethodResult, VectorResult
+from raptor_search.statistics.figures import Difference, Measured
+from raptor_search.statistics.published import RETRIEVAL
+from raptor_search.statistics.retrieval import FIGURES
 from raptor_search.svg import curve, forest, reliability_diagram, roc_plot
 
 __all__ = ["html_report", "number"]

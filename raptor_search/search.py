@@ -10,18 +10,18 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from raptor_search.background import NOTHING_SIMILAR, percentile
-from raptor_search.candidates import Asked
 from raptor_search.catalog import Catalog, Ids, StoredSpec
-from raptor_search.duplicates import collapsed
 from raptor_search.errors import QueryError, UsageError
-from raptor_search.feedback import combined
 from raptor_search.filters import Filter
-from raptor_search.hits import Hit, SearchResult
-from raptor_search.region import NOT_REGISTERED, Region, region_columns
-from raptor_search.rerank import Reranker, Scored
 from raptor_search.scoring import best, centred
-from raptor_search.serving import IndexCache
+from raptor_search.searching.background import NOTHING_SIMILAR, percentile
+from raptor_search.searching.candidates import Asked
+from raptor_search.searching.feedback import combined
+from raptor_search.searching.hits import Hit, SearchResult
+from raptor_search.searching.region import NOT_REGISTERED, Region, region_columns
+from raptor_search.searching.rerank import Reranker, Scored
+from raptor_search.searching.serving import IndexCache
+from raptor_search.statistics.duplicates import collapsed
 
 __all__ = ["Hit", "SearchResult", "check_k", "search"]
 
@@ -70,7 +70,7 @@ def search(
         where: the filter; None passes all.
         exclude_patients: keyed hashes of the patients whose scans are left out.
         exclude_ids: volumes that are left out, such as the query itself.
-        like: volumes that pull the query towards them (`raptor_search.feedback`); left out of the hits.
+        like: volumes that pull the query towards them (`raptor_search.searching.feedback`); left out of the hits.
         unlike: volumes that push it away; likewise.
         region: the cells that the score is confined to; none means all.
         collapse: let the best of equal scans stand for the others; hits are then k different ones.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from raptor_search.catalog import Catalog, IndexVersion, StoredSpec
 from raptor_search.errors import IndexFileError
-from raptor_search.index_files import read_index
+from raptor_search.searching.index_files import read_index
 
 __all__ = ["ArchiveStatus", "QuarantinedSource", "SpecStatus", "describe"]
 

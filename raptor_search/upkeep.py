@@ -10,7 +10,7 @@ from raptor_search.access import Action, Principal, account
 from raptor_search.backups import BackupReport, back_up
 from raptor_search.catalog import Catalog
 from raptor_search.erasure import Step, purge
-from raptor_search.selecting import Selection, select
+from raptor_search.searching.selecting import Selection, select
 from raptor_search.verifying import VerifyReport, verify
 
 __all__ = ["EraseReport", "Upkeep", "account", "silent"]

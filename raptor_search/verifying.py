@@ -10,7 +10,7 @@ import numpy as np
 from raptor_search.catalog import Catalog, IndexVersion, Problem, StoredSpec
 from raptor_search.erasure import Step
 from raptor_search.errors import IndexFileError
-from raptor_search.index_files import read_index
+from raptor_search.searching.index_files import read_index
 from raptor_search.sketch import SKETCH_LENGTH
 
 __all__ = ["VerifyReport", "verify"]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec
 from raptor_search.keys import ArchiveKey
-from raptor_search.publishing import publish
 from raptor_search.search import SearchResult, search
-from raptor_search.serving import IndexCache
+from raptor_search.searching.publishing import publish
+from raptor_search.searching.serving import IndexCache
 from raptor_search.specs import EmbeddingSpec
 
 SPEC = EmbeddingSpec(

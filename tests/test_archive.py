@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raptor_search import cohort, encoders, mapping
+from raptor_search import cohort, encoders
 from raptor_search.archive import Archive
 from raptor_search.catalog import NewVolume
+from raptor_search.cohorts import mapping
 from raptor_search.embedding import embed
 from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.errors import CatalogError, KeyMismatchError, QueryError, UsageError, WeightsError

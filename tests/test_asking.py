@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raptor_search import candidates
 from raptor_search.catalog import NewIndexVersion
 from raptor_search.errors import QueryError, UsageError
 from raptor_search.explain import shares
-from raptor_search.feedback import combined
 from raptor_search.filters import parse_where
-from raptor_search.measures import Measures
-from raptor_search.region import Region, region_columns
 from raptor_search.search import search
-from raptor_search.serving import IndexCache
+from raptor_search.searching import candidates
+from raptor_search.searching.feedback import combined
+from raptor_search.searching.measures import Measures
+from raptor_search.searching.region import Region, region_columns
+from raptor_search.searching.serving import IndexCache
+from raptor_search.searching.tuning import Setting, Tuning
 from raptor_search.specs import EmbeddingSpec
-from raptor_search.tuning import Setting, Tuning
 from tests.archives import draw, drawn_archive, exact_ids, volumes_in
 
 N = 80

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from raptor_search.cohorts.graph import KnnGraph, build_graph
 from raptor_search.diffusion import CLAMPING, compare, propose_by_spreading, spread
 from raptor_search.errors import QueryError
-from raptor_search.graph import KnnGraph, build_graph
 
 
 def draw(seed=0, subjects=60, signal=1.2, d=24):

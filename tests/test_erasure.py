@@ -13,7 +13,7 @@ from raptor_search import erasure
 from raptor_search.archive import Archive
 from raptor_search.catalog import Catalog, NewVolume
 from raptor_search.errors import CatalogError, ErasedError, LockedError, UsageError
-from raptor_search.sketching import unit_sketches
+from raptor_search.searching.sketching import unit_sketches
 from raptor_search.upkeep import EraseReport
 from tests.archives import Drawn, DrawnArchive, draw
 from tests.databases import Postgres

@@ -11,10 +11,10 @@ from raptor_search.catalog import NewIndexVersion
 from raptor_search.errors import QueryError
 from raptor_search.filters import parse_where
 from raptor_search.index import SketchIndex
-from raptor_search.measures import Measures
 from raptor_search.search import search
-from raptor_search.serving import IndexCache
-from raptor_search.tuning import Setting, Tuning
+from raptor_search.searching.measures import Measures
+from raptor_search.searching.serving import IndexCache
+from raptor_search.searching.tuning import Setting, Tuning
 from tests.archives import draw, drawn_archive, exact_ids, exact_scores, volumes_in
 
 N = 150

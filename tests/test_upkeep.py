@@ -12,8 +12,8 @@ from raptor_search.archive import Archive
 from raptor_search.catalog import Catalog
 from raptor_search.errors import IndexFileError, LockedError, QueryError, UsageError
 from raptor_search.search import search
-from raptor_search.selecting import select
-from raptor_search.serving import IndexCache
+from raptor_search.searching.selecting import select
+from raptor_search.searching.serving import IndexCache
 from tests.archives import Drawn, DrawnArchive, draw, exact_ids
 from tests.databases import Postgres
 from tests.homes import Kept, copied, kept_archive
@@ -283,7 +283,7 @@ def test_a_full_disk_leaves_the_version_before(parts: Parts, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("raptor_search.index_files.os.fsync", full)
+        patch.setattr("raptor_search.searching.index_files.os.fsync", full)
         with pytest.raises(IndexFileError, match="No space left"):
             archive.rebuild()
     assert archive.catalog.current_index(1) == before

@@ -20,9 +20,9 @@ from app.webgl import how_to_draw
 from app.words import COLUMN_NAMES, count, literal_html, when
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec
+from raptor_search.cohorts.map_points import thinned
+from raptor_search.cohorts.mapping import Cohort
 from raptor_search.errors import RaptorError
-from raptor_search.map_points import thinned
-from raptor_search.mapping import Cohort
 
 __all__ = ["show"]
 

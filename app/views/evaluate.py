@@ -16,8 +16,8 @@ from raptor_search.catalog import StoredSpec
 from raptor_search.errors import QueryError
 from raptor_search.evaluation import Baseline
 from raptor_search.leaving_out import leave_out
-from raptor_search.protocol import METHODS, Method
 from raptor_search.report import html_report
+from raptor_search.statistics.protocol import METHODS, Method
 
 __all__ = ["show"]
 

@@ -69,7 +69,7 @@ class IndexMeasures:
     """What was measured on an index version.
 
     Attributes:
-        document: JSON of `raptor_search.measures`.
+        document: JSON of `raptor_search.searching.measures`.
         background: quantiles of the scores of unrelated pairs, rising; empty where there were too few pairs.
     """
 

@@ -11,8 +11,8 @@ from app.charts import (
     roc,
     spread,
 )
-from raptor_search.efficiency import CurvePoint
-from raptor_search.region import Region
+from raptor_search.searching.region import Region
+from raptor_search.statistics.efficiency import CurvePoint
 
 
 def test_names_are_never_read_as_html() -> None:

@@ -12,8 +12,8 @@ from app.scan_table import scans_csv
 from raptor_search.access import Principal
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredMap
+from raptor_search.cohorts.placing import Placement
 from raptor_search.errors import AccessError
-from raptor_search.placing import Placement
 from tests.app.archive import CANARY, SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_main import said

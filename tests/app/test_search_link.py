@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from raptor_search.archive import Archive
-from raptor_search.region import parse_region
 from raptor_search.search import SearchResult
+from raptor_search.searching.region import parse_region
 from tests.app.archive import SmallArchive, add_copy
 from tests.app.conftest import OpenPage
 from tests.app.test_main import said

@@ -2,7 +2,7 @@ import pytest
 
 from app.steering import boxes, parse_cases, parse_regions
 from raptor_search.errors import QueryError
-from raptor_search.region import Region
+from raptor_search.searching.region import Region
 
 
 def test_cases_are_read_once_each_in_order() -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import text, update
 from raptor_search.catalog import Catalog, NewVolume, StoredSpec, leases
 from raptor_search.catalog.tables import WriterRow
 from raptor_search.errors import LockedError
-from raptor_search.index_files import read_index
 from raptor_search.keys import ArchiveKey
+from raptor_search.searching.index_files import read_index
 from tests.archives import DrawnArchive, draw, drawn_archive
 
 NewVolumeOf = Callable[..., NewVolume]

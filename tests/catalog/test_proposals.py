@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raptor_search.catalog import Catalog, NewProposal
-from tests.cohorts import LabelledArchive, labelled_archive
+from tests.labelled import LabelledArchive, labelled_archive
 
 
 @pytest.fixture

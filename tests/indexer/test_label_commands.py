@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.archives import SPEC
-from tests.cohorts import labelled_archive
 from tests.indexer.command import Raptor
+from tests.labelled import labelled_archive
 
 QUICK = ("--no-curve",)
 

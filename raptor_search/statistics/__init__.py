@@ -1,0 +1,1 @@
+"""Classes and splits, kNN and linear models, calibration, intervals, leaks and confounds."""
