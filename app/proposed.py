@@ -72,13 +72,22 @@ def ask_again(archive: Archive, stored: StoredSpec, label: str, words: str = "As
 
 
 def _ask(archive: Archive, stored: StoredSpec, label: str, method: PropagationMethod) -> None:
+    moment = identity(), archive.catalog.moment(stored.id)
     with st.spinner("The labelled scans are asked", show_time=True):
-        try:
-            found = proposals(archive, label, method=method)
-            answer: Proposed | QueryError = Proposed(found, f"Asked in this session, by {METHODS[method]}.")
-        except QueryError as error:
-            answer = error
+        answer = _answer(archive, label, method, stored.fingerprint, moment)
     st.session_state[ASKED] = (label, stored.fingerprint, identity()), answer
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _answer(
+    _archive: Archive, label: str, method: PropagationMethod, spec: str, moment: object
+) -> Proposed | QueryError:
+    """What the scans say, the same for every user until the catalog changes."""
+    try:
+        found = proposals(_archive, label, method=method, spec=spec)
+    except QueryError as error:
+        return error
+    return Proposed(found, f"Asked on this page, by {METHODS[method]}.")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
