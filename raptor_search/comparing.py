@@ -3,6 +3,7 @@
 `Archive` has these methods. Each writes its row into the audit log before it answers.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,7 +37,7 @@ class Asking(Protocol):
         """The spec it was embedded under."""
 
 
-class Comparing:
+class Comparing(ABC):
     """The part of an archive that shows single scans.
 
     Attributes:
@@ -51,9 +52,9 @@ class Comparing:
     _indexes: IndexCache
 
     @property
+    @abstractmethod
     def reading(self) -> "ReadingPool":
         """The processes that read scans."""
-        raise NotImplementedError
 
     def compare(self, question: Asking, volume_id: int) -> Shares:
         """The score of one scan of the archive, taken apart into the cells that it is the sum of.

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,15 +50,15 @@ class Question:
 class Questioning(Comparing):
     """The part of an archive that answers: see `Comparing` for what it works on."""
 
+    @abstractmethod
     def spec(self, fingerprint: str | None = None) -> StoredSpec:
         """The spec with this fingerprint, or the default one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(
         self, volume: Volume | Path | str, *, spec: str | None = None, progress: "Progress | None" = None
     ) -> "Embedding":
         """The embedding of a scan under a spec of the archive."""
-        raise NotImplementedError
 
     def search(
         self,
