@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from indexer.demo.archive import DemoArchive
 from tests.browser.served import FLAGS, Watch, find_browser, make_archive, serving
@@ -22,14 +23,24 @@ def screenshots() -> Path | None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    """A browser of which no page, of whatever test, may ask anything outside this machine."""
     path = find_browser()
     if path is None:
         pytest.skip("no Chromium on this machine: install it with `apt-get install chromium`")
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        watch, new_context = Watch(), browser.new_context
+
+        def watched(**options: Any) -> BrowserContext:
+            context = new_context(**options)
+            context.on("page", watch.over)
+            return context
+
+        browser.new_context = watched  # type: ignore[method-assign]
         yield browser
         browser.close()
+    assert watch.hosts <= {"127.0.0.1"}
 
 
 @pytest.fixture(scope="session")
