@@ -1,6 +1,7 @@
 """One small archive for all tests of the pages, copied for each, and a page run on the copy."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,12 @@ def small(template: SmallArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RAPTOR_KEY_FILE", str(template.key_file))
     monkeypatch.delenv("RAPTOR_DATABASE_URL", raising=False)
     return replace(template, home=home)
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an upload leaves behind is looked for: not among what the tests beside it have there meanwhile."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
 
 
 @pytest.fixture(autouse=True)
