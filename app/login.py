@@ -3,14 +3,13 @@
 Asked anew at every run of a page, so that a role that was taken away is gone with the next click.
 """
 
-import ipaddress
 import os
 import time
 from typing import Any
 
 import streamlit as st
 
-from raptor_search.access import AccessSettings, Principal, local_principal
+from raptor_search.access import AccessSettings, Principal, is_loopback, local_principal
 from raptor_search.errors import AccessError
 
 __all__ = ["current", "has_login", "log_in", "offer_log_out", "principal"]
@@ -31,7 +30,8 @@ def current() -> Principal | None:
         UsageError: the file of roles cannot be read: nobody has one.
     """
     if not has_login():
-        if not _is_loopback(st.get_option("server.address")):
+        address = st.get_option("server.address")  # None where there is no server: a page that a test runs
+        if address is not None and not is_loopback(address):
             raise AccessError(
                 "other machines reach this page, and it has no login: start it by `raptor app`, "
                 "with `--auth FILE` for another address"
@@ -73,13 +73,3 @@ def _claims() -> dict[str, Any] | None:
     claims = dict(st.user.to_dict())
     until = claims.get("exp")
     return claims if isinstance(until, int | float) and until > time.time() else None
-
-
-def _is_loopback(address: str | None) -> bool:
-    """Whether the server listens to this machine alone; None is no server at all: a page that a test runs."""
-    if address is None:
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

@@ -1,7 +1,6 @@
 """Starting the page: Streamlit on the loopback address, or on another one where users log in."""
 
 import importlib.util
-import ipaddress
 import os
 import socket
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from raptor_search.access import AccessSettings
+from raptor_search.access import AccessSettings, is_loopback
 from raptor_search.errors import UsageError
 
 __all__ = ["ADDRESS", "AUTH_VARIABLE", "serve"]
@@ -72,14 +71,6 @@ def serve(home: Path, *, port: int, address: str = ADDRESS, auth: Path | None = 
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(_page()), *flags]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _login(auth: Path, address: str) -> tuple[dict[str, object], str]:

@@ -14,6 +14,7 @@ until the settings file (`access.toml` beside the key, or `RAPTOR_ACCESS_FILE`) 
 """
 
 import getpass
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,7 @@ __all__ = [
     "Role",
     "access_path",
     "account",
+    "is_loopback",
     "local_principal",
 ]
 
@@ -115,6 +117,14 @@ class Principal:
             return real
         named = ", ".join(map(str, self.roots)) or "none: add it to roots in [indexing] of access.toml"
         raise AccessError(f"{path} may not be indexed from here; allowed: {named}")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def local_principal() -> Principal:

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from raptor_search.access import NEEDED, ROLES, AccessSettings, Action, Principal, Role, access_path, local_principal
+from raptor_search.access import (
+    NEEDED,
+    ROLES,
+    AccessSettings,
+    Action,
+    Principal,
+    Role,
+    access_path,
+    is_loopback,
+    local_principal,
+)
 from raptor_search.archive import Archive
 from raptor_search.assessing import assess
 from raptor_search.deciding import accept_many, label_many, undo_many
@@ -192,3 +202,11 @@ def test_nobody_gets_an_archive_without_a_role_and_the_log_names_who_searched(
     label_many(curator, "kind", "a", [1], author=curator.principal.name)
     assert curator.locator(1) == archive.catalog.locator(1)
     assert [row.author for row in archive.catalog.audits()[:2]] == ["cleo", "cleo"]
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_addresses_are_known(address: str, is_local: bool) -> None:
+    assert is_loopback(address) is is_local

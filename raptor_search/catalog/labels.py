@@ -127,7 +127,9 @@ class LabelQueries(Queries):
                 row = rows.get(volume_id)
                 if volume_id not in there or (row is not None and row.origin != REJECTED):
                     continue
-                rows[volume_id] = _fill(session, row, volume_id, name, value, origin, confidence, author)
+                rows[volume_id] = _write(
+                    session, row, volume_id, name, value, origin=origin, confidence=confidence, author=author
+                )
                 decided.append(volume_id)
             return decided
 
@@ -162,7 +164,7 @@ def give_labels(session: Session, volume_id: int, labels: Mapping[str, str]) -> 
         check_name(name)
         row = _row(session, volume_id, name)
         if row is None or row.origin != "accepted":
-            _write(session, row, volume_id, name, value, origin="given", confidence=None, author=None)
+            _write(session, row, volume_id, name, value, origin="given")
 
 
 def as_number(text: str) -> float | None:
@@ -209,22 +211,8 @@ def _write(
     value: str,
     *,
     origin: LabelOrigin,
-    confidence: float | None,
-    author: str | None,
-) -> None:
-    _fill(session, row, volume_id, name, value, origin, confidence, author)
-    session.flush()
-
-
-def _fill(
-    session: Session,
-    row: LabelRow | None,
-    volume_id: int,
-    name: str,
-    value: str,
-    origin: LabelOrigin,
-    confidence: float | None,
-    author: str | None,
+    confidence: float | None = None,
+    author: str | None = None,
 ) -> LabelRow:
     if row is None:
         row = LabelRow(volume_id=volume_id, name=name)

@@ -322,7 +322,7 @@ def test_halved_batches_give_the_same_and_are_said_as_a_warning() -> None:
             return super().encode(slices)
 
     spec = spec_for(Cells(), SMALL)
-    engine = Engine(Greedy(), spec)
+    engine = Engine(Greedy(), spec, batch_size=4)
     with pytest.warns(RuntimeWarning, match="out of memory on cpu with 4 slices at once: going on with 2"):
         made = embeddings(engine, SCANS)
     assert engine.batch_size == 2

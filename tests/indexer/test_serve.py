@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.serve import is_loopback, serve
+from indexer.serve import serve
 from raptor_search.errors import UsageError
 
 AUTH = """
@@ -104,11 +104,3 @@ def test_a_login_without_roles_or_without_its_file_is_refused(
     with pytest.raises(UsageError, match="nobody may log in"):
         serve(tmp_path, port=48731, auth=auth(tmp_path))
     assert started == []
-
-
-@pytest.mark.parametrize(
-    ("address", "is_local"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
-)
-def test_loopback_addresses_are_known(address: str, is_local: bool) -> None:
-    assert is_loopback(address) is is_local
