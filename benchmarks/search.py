@@ -253,7 +253,7 @@ def _through(
         candidates = np.unique(found[(found > 0) & (found != asking[number])])
         ids, values = Reranker(catalog, stored, query, mean).full(candidates)
         hits = ids[best(ids, values, NEIGHBOURS)].tolist()
-        catalog.locators([record.id for record in catalog.volumes(hits)])
+        catalog.located_volumes(hits)
         return hits
 
     return ask

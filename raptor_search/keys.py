@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -84,7 +85,7 @@ class ArchiveKey:
 
     def encrypt(self, text: str) -> bytes:
         """The text as a Fernet token; two calls give two tokens."""
-        return self._fernet().encrypt(text.encode("utf-8", "surrogateescape"))
+        return self._fernet.encrypt(text.encode("utf-8", "surrogateescape"))
 
     def decrypt(self, token: bytes) -> str:
         """The text that `encrypt` was given.
@@ -93,7 +94,7 @@ class ArchiveKey:
             KeyMismatchError: the token was made with another key, or is damaged.
         """
         try:
-            return self._fernet().decrypt(token).decode("utf-8", "surrogateescape")
+            return self._fernet.decrypt(token).decode("utf-8", "surrogateescape")
         except InvalidToken:
             raise KeyMismatchError(f"{self.path} does not decrypt this: another key, or damaged data") from None
 
@@ -105,6 +106,7 @@ class ArchiveKey:
     def _derive(self, purpose: str) -> bytes:
         return hmac.digest(self.secret, f"raptor-search {purpose} 1".encode(), "sha256")
 
+    @cached_property
     def _fernet(self) -> Fernet:
         return Fernet(base64.urlsafe_b64encode(self._derive("encrypt")))
 

@@ -156,9 +156,7 @@ def _hits(
     exact: bool,
 ) -> tuple[Hit, ...]:
     """The hits that are still there: a volume may be replaced while others are scored."""
-    records = catalog.volumes(list(ranking))
-    sources = catalog.locators([record.id for record in records])
-    there = [(record, source) for record, source in zip(records, sources, strict=True) if source is not None]
+    there = catalog.located_volumes(list(ranking))
     return tuple(
         Hit(
             rank=rank,

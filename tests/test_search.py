@@ -221,14 +221,13 @@ def test_a_replaced_scan_is_never_returned_though_the_index_still_holds_it(chang
 
 def test_a_scan_replaced_while_the_hits_are_gathered_is_left_out(changed, monkeypatch):
     archive, drawn = changed
-    really = archive.catalog.volumes
+    really = archive.catalog.located_volumes
 
     def replaced_meanwhile(ids):
-        records = really(ids)
         archive.add(draw(10, 1), start=4, content="other bytes")
-        return records
+        return really(ids)
 
-    monkeypatch.setattr(archive.catalog, "volumes", replaced_meanwhile)
+    monkeypatch.setattr(archive.catalog, "located_volumes", replaced_meanwhile)
     hits = archive.search(drawn.vectors[4], 5).hits
     assert drawn.ids[4] not in [hit.volume_id for hit in hits]
     assert [hit.rank for hit in hits] == [1, 2, 3, 4]

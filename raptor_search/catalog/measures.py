@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float16
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from raptor_search.catalog.database import REVISION, blocks
@@ -14,15 +13,25 @@ from raptor_search.catalog.tables import (
     EmbeddingRow,
     IndexMeasuresRow,
     IndexVersionRow,
-    PrefixRow,
     SettingRow,
     VolumeRow,
 )
-from raptor_search.catalog.vectors import PREFIX_COMPONENTS, VectorQueries
+from raptor_search.catalog.vectors import VectorQueries
 
 __all__ = ["MeasureQueries", "Moment"]
 
 FLOAT32 = np.dtype("<f4")
+
+# Made once, as what every search asks is: it takes longer to put a statement together than to answer it.
+_MOMENT = select(
+    select(SettingRow.value).where(SettingRow.name == REVISION).scalar_subquery(),
+    select(IndexVersionRow.id)
+    .where(IndexVersionRow.spec_id == bindparam("spec"), IndexVersionRow.is_current)
+    .scalar_subquery(),
+)
+_EMBEDDED = select(EmbeddingRow.volume_id).where(
+    EmbeddingRow.spec_id == bindparam("spec"), EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True))
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,9 @@ class MeasureQueries(VectorQueries):
 
     def moment(self, spec_id: int) -> Moment:
         """The present moment of a spec: two rows, however large the archive is."""
-        serving = select(IndexVersionRow.id).where(IndexVersionRow.spec_id == spec_id, IndexVersionRow.is_current)
-        revision = select(SettingRow.value).where(SettingRow.name == REVISION)
-        with self._database.read() as session:
-            row = session.execute(select(revision.scalar_subquery(), serving.scalar_subquery())).one()
-            return Moment(int(row[0] or 0), row[1])
+        with self._database.reading() as connection:
+            revision, version_id = connection.execute(_MOMENT, {"spec": spec_id}).one()
+            return Moment(int(revision or 0), version_id)
 
     def measures(self, version_id: int) -> IndexMeasures | None:
         """What was measured on an index version; None where nothing was, or the version is gone."""
@@ -62,11 +69,8 @@ class MeasureQueries(VectorQueries):
         """Those of the ids that are embedded under a spec, sorted."""
         found: list[int] = []
         for block in blocks(ids):
-            query = select(EmbeddingRow.volume_id).where(
-                EmbeddingRow.spec_id == spec_id, EmbeddingRow.volume_id.in_(block)
-            )
-            with self._database.read() as session:
-                found.extend(session.scalars(query))
+            with self._database.reading() as connection:
+                found.extend(connection.scalars(_EMBEDDED, {"spec": spec_id, "wanted": block}))
         return np.array(sorted(found), dtype=np.int64)
 
     def patient_volumes(self, spec_id: int, patient_key: str) -> Ids:
@@ -79,12 +83,6 @@ class MeasureQueries(VectorQueries):
         query = query.where(EmbeddingRow.spec_id == spec_id, is_theirs)
         with self._database.read() as session:
             return np.array(sorted(session.scalars(query)), dtype=np.int64)
-
-    def found_prefixes(self, ids: Ids, spec_id: int) -> tuple[Ids, Float16[np.ndarray, "n prefix"]]:
-        """The ids that have a vector under the spec, in the order given, and the first components of those vectors."""
-        planes, components, tokens = self._spec_of(spec_id).spec.shape
-        length = planes * min(components, PREFIX_COMPONENTS) * tokens
-        return self._gather(PrefixRow.data, PrefixRow.vector_id, ids, spec_id, length)
 
 
 def add_measures(session: Session, version_id: int, measures: IndexMeasures) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float16
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from raptor_search.catalog.records import Ids
@@ -22,6 +22,19 @@ VECTOR_BLOCK = 900
 """Vectors in one query: older databases bound its parameters by 999. 140 MB of the usual length."""
 
 FLOAT16 = np.dtype("<f2")
+
+
+def _by_volume(data: InstrumentedAttribute[bytes], vector_id: InstrumentedAttribute[int]) -> Select[int, bytes]:
+    """The statement for such data of some volumes: made once, so that it is also compiled once."""
+    return select(EmbeddingRow.volume_id, data).where(
+        vector_id == EmbeddingRow.vector_id,
+        EmbeddingRow.spec_id == bindparam("spec"),
+        EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True)),
+    )
+
+
+_VECTORS = _by_volume(VectorRow.data, VectorRow.id)
+_PREFIXES = _by_volume(PrefixRow.data, PrefixRow.vector_id)
 
 
 def encode(values: Float[np.ndarray, "..."], spec: EmbeddingSpec) -> bytes:
@@ -86,7 +99,7 @@ class VectorQueries(ArchiveQueries):
 
     def found_vectors(self, ids: Sequence[int] | Ids, spec_id: int) -> tuple[Ids, Float16[np.ndarray, "n length"]]:
         """The ids that have a vector under the spec, in the order given, and those vectors."""
-        return self._gather(VectorRow.data, VectorRow.id, ids, spec_id, self._spec_of(spec_id).spec.length)
+        return self._gather(_VECTORS, ids, spec_id, self._spec_of(spec_id).spec.length)
 
     def prefixes(self, ids: Sequence[int] | Ids, spec_id: int) -> Float16[np.ndarray, "n prefix"]:
         """The first `PREFIX_COMPONENTS` components of the vectors of volumes, in the order of `ids`.
@@ -94,30 +107,27 @@ class VectorQueries(ArchiveQueries):
         Raises:
             CatalogError: a volume is not there, or not embedded under the spec.
         """
+        return _complete(ids, *self.found_prefixes(ids, spec_id))
+
+    def found_prefixes(self, ids: Sequence[int] | Ids, spec_id: int) -> tuple[Ids, Float16[np.ndarray, "n prefix"]]:
+        """The ids that have a vector under the spec, in the order given, and the first components of those vectors."""
         planes, components, tokens = self._spec_of(spec_id).spec.shape
         length = planes * min(components, PREFIX_COMPONENTS) * tokens
-        return _complete(ids, *self._gather(PrefixRow.data, PrefixRow.vector_id, ids, spec_id, length))
+        return self._gather(_PREFIXES, ids, spec_id, length)
 
     def _gather(
         self,
-        data: InstrumentedAttribute[bytes],
-        vector_id: InstrumentedAttribute[int],
+        query: Select[int, bytes],
         ids: Sequence[int] | Ids,
         spec_id: int,
         length: int,
     ) -> tuple[Ids, Float16[np.ndarray, "n length"]]:
         """The ids that have such data under the spec, in the order given, and its matrix; a block of ids a query."""
-        # One statement for every block, so that it is compiled once: its ids come as a parameter.
-        query = select(EmbeddingRow.volume_id, data).where(
-            vector_id == EmbeddingRow.vector_id,
-            EmbeddingRow.spec_id == spec_id,
-            EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True)),
-        )
         wanted = np.asarray(ids, dtype=np.int64)
 
         def read(block: list[int]) -> tuple[list[int], Float16[np.ndarray, "b length"]]:
-            with self._database.read() as session:
-                rows = dict(session.connection().execute(query, {"wanted": block}).all())
+            with self._database.reading() as connection:
+                rows = dict(connection.execute(query, {"spec": spec_id, "wanted": block}).all())
             there = [volume_id for volume_id in block if volume_id in rows]
             return there, _matrix([rows[volume_id] for volume_id in there], length)
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from raptor_search.catalog.database import MAX_ID, blocks
 from raptor_search.catalog.filtering import REJECTED, compile_filter, resolve_column
@@ -59,13 +58,20 @@ class VolumeQueries(LabelQueries):
 
     def volumes(self, ids: Sequence[int] | Ids) -> list[VolumeRecord]:
         """The volumes in the order given; those that are not there (any more) are left out."""
-        by_id: dict[int, VolumeRecord] = {}
+        return [record for record, _ in self._found(ids)]
+
+    def located_volumes(self, ids: Sequence[int] | Ids) -> list[tuple[VolumeRecord, str]]:
+        """The same, each with where it came from, decrypted: of one moment."""
+        return [(record, self.key.decrypt(token)) for record, token in self._found(ids)]
+
+    def _found(self, ids: Sequence[int] | Ids) -> list[tuple[VolumeRecord, bytes]]:
+        by_id: dict[int, tuple[VolumeRecord, bytes]] = {}
         for block in blocks(ids):
-            with self._database.read() as session:
-                labels = _labels(session, block)
-                rows = session.scalars(select(VolumeRow).where(VolumeRow.id.in_(block)))
-                by_id |= {row.id: _record(row, labels.get(row.id, {})) for row in rows}
-        return [by_id[int(i)] for i in ids if int(i) in by_id]
+            with self._database.reading() as connection:
+                labels = _labels(connection, block)
+                for row in connection.execute(_VOLUMES, {"wanted": block}):
+                    by_id[row[0]] = _record(tuple(row), labels.get(row[0], {})), row[-1]
+        return [by_id[i] for i in map(int, ids) if i in by_id]
 
     def columns(self) -> dict[str, ColumnType]:
         """The columns that filters may name: the typed ones, then the labels. A typed one hides a label of its name."""
@@ -191,24 +197,31 @@ class VolumeQueries(LabelQueries):
         return [values.get(int(i)) for i in ids]
 
 
-def _labels(session: Session, ids: list[int]) -> dict[int, dict[str, str]]:
-    query = select(LabelRow.volume_id, LabelRow.name, LabelRow.value).where(
-        LabelRow.volume_id.in_(ids), LabelRow.origin != REJECTED
-    )
+_COPIED = [field.name for field in dataclasses.fields(VolumeRecord) if field.name in VolumeRow.__table__.c]
+"""What a record takes over as it is, the id first."""
+
+_JOINED = ("size_r", "size_a", "size_s", "spacing_r", "spacing_a", "spacing_s")
+"""What becomes its shape and spacing."""
+
+_VOLUMES = select(*(VolumeRow.__table__.c[name] for name in (*_COPIED, *_JOINED, "locator"))).where(
+    VolumeRow.__table__.c.id.in_(bindparam("wanted", expanding=True))
+)
+_LABELS = (
+    select(LabelRow.volume_id, LabelRow.name, LabelRow.value)
+    .where(LabelRow.volume_id.in_(bindparam("wanted", expanding=True)), LabelRow.origin != REJECTED)
+    .order_by(LabelRow.name)
+)
+
+
+def _labels(connection: Connection, ids: list[int]) -> dict[int, dict[str, str]]:
     labels: dict[int, dict[str, str]] = {}
-    for volume_id, name, value in session.execute(query.order_by(LabelRow.name)):
+    for volume_id, name, value in connection.execute(_LABELS, {"wanted": ids}):
         labels.setdefault(volume_id, {})[name] = value
     return labels
 
 
-_COPIED = [field.name for field in dataclasses.fields(VolumeRecord) if field.name in VolumeRow.__table__.c]
-"""What a record takes over as it is."""
-
-
-def _record(row: VolumeRow, labels: dict[str, str]) -> VolumeRecord:
-    return VolumeRecord(
-        **{name: getattr(row, name) for name in _COPIED},
-        shape=(row.size_r, row.size_a, row.size_s),
-        spacing=(row.spacing_r, row.spacing_a, row.spacing_s),
-        labels=labels,
-    )
+def _record(row: tuple[Any, ...], labels: dict[str, str]) -> VolumeRecord:
+    """A record from a row of `_VOLUMES`."""
+    joined = row[len(_COPIED) : -1]
+    fields = dict(zip(_COPIED, row, strict=False))
+    return VolumeRecord(**fields, shape=joined[:3], spacing=joined[3:], labels=labels)

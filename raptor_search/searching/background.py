@@ -19,6 +19,8 @@ alike."""
 QUANTILES = 1001
 """A tenth of a percentile each."""
 
+PERCENTS = np.linspace(0, 100, QUANTILES)
+
 FEWEST_PAIRS = 100
 """Pairs below which a percentile would be a guess."""
 
@@ -49,4 +51,5 @@ def percentile(score: float, quantiles: Float[np.ndarray, " q"]) -> float | None
     """The share of the background, in percent, that lies below a score; None where there is no background."""
     if not quantiles.size:
         return None
-    return float(np.interp(score, quantiles, np.linspace(0, 100, quantiles.size)))
+    percents = PERCENTS if quantiles.size == QUANTILES else np.linspace(0, 100, quantiles.size)
+    return float(np.interp(score, quantiles, percents))

@@ -114,7 +114,7 @@ class Asked:
         No less than the share of all: one that could be chance is taken for it.
         """
         unfiltered = self.serving.tuning.unfiltered
-        if self.passing.ids is None or unfiltered is None:
+        if self.passing.selection.bits is None or self.passing.ids is None or unfiltered is None:
             return self._share
         everyone = Selection().without(self.excluded)
         (near,) = self._index.search(self._sketch, LOOKED_AT, nprobe=unfiltered.nprobe, selection=everyone)
