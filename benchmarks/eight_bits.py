@@ -32,8 +32,8 @@ from raptor_search.engine import Engine
 from raptor_search.specs import PRESETS
 
 WAYS: dict[str, dict[str, Any]] = {
-    "float32": {"dtype": torch.float32},
-    "bfloat16": {"dtype": torch.bfloat16},
+    "float32": {"dtype": "float32"},
+    "bfloat16": {"dtype": "bfloat16"},
     "int8": {"precision": "int8"},
 }
 
@@ -83,7 +83,9 @@ def embedded(cases: Sequence[Case], args: argparse.Namespace, folder: Path) -> b
     """Whether every volume is embedded in every way by the end."""
     until = time.monotonic() + 60 * (args.minutes or 1e9)
     todo = [case for case in cases if not (folder / f"{case.name}.npz").is_file()]
-    encoders = {way: load_encoder(args.encoder, **settings) for way, settings in WAYS.items()} if todo else {}
+    encoders = (
+        {way: load_encoder(args.encoder, device="cpu", **settings) for way, settings in WAYS.items()} if todo else {}
+    )
     for done, case in enumerate(todo):
         if time.monotonic() > until:
             print(f"{len(todo) - done} volumes are left")

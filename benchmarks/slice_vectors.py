@@ -20,7 +20,7 @@ from torch import Tensor
 
 from indexer.demo.derive import antialias, derive
 from indexer.demo.sources import SOURCES, DemoSource, load
-from raptor_search.encoders import Encoder, load_encoder, spec_for
+from raptor_search.encoders import Dtype, Encoder, encoder_card, load_encoder, spec_for
 from raptor_search.intensity import choose_rule, normalise
 from raptor_search.planes import PLANES, slice_indices
 from raptor_search.projection import gaussian_matrix, project
@@ -62,7 +62,7 @@ STALE = 600.0
 SEED = 0
 BATCH = 4
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES: dict[str, Dtype] = {"fp32": "float32", "bf16": "bfloat16"}
 
 Tokens = Float32[np.ndarray, "slice token d"]
 Vector = Float32[np.ndarray, " length"]
@@ -291,7 +291,8 @@ def _is_there(case: Case, folder: Path, spheres: bool) -> bool:
 def _encoder(name: str, dtype: str) -> Encoder:
     """One a process, on one thread: the processes share the cores."""
     torch.set_num_threads(1)
-    encoder = load_encoder(name, dtype=DTYPES[dtype])
+    is_cnn = encoder_card(name).layers == 0
+    encoder = load_encoder(name, device="cpu", dtype=None if is_cnn else DTYPES[dtype])
     if dtype == "bf16" and encoder.card.layers:
         model: Any = encoder
         model._model.set_attn_implementation("eager")  # on a CPU a fifth quicker than torch's fused attention

@@ -58,8 +58,13 @@ Devices = Annotated[
     typer.Option(
         "--device",
         "--devices",
-        help="Where the encoder runs: cpu, cuda, cuda:N or mps; several, parted by commas, take a process each.",
+        help="Where the encoder runs: auto (a CUDA GPU where there is one), cpu, cuda, cuda:N or mps; several, parted "
+        "by commas, take a process each.",
     ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="What a transformer computes in: float32 or bfloat16; by the device where left out."),
 ]
 Volume = Annotated[
     str | None,
@@ -93,7 +98,8 @@ def index(
     keep_tokens: Annotated[
         bool, typer.Option("--keep-tokens", help="Keep the mean tokens too (1.5 MB a scan), for `raptor reproject`.")
     ] = False,
-    devices: Devices = "cpu",
+    devices: Devices = "auto",
+    dtype: Dtype = None,
     status_file: Annotated[
         Path | None, typer.Option(help="A file that always says how far the run is, as JSON, instead of bars.")
     ] = None,
@@ -117,6 +123,7 @@ def index(
         seed=seed,
         keep_tokens=keep_tokens,
         devices=tuple(devices.split(",")),
+        dtype=dtype,
     )
     report = index_paths(
         paths or [],
@@ -151,7 +158,8 @@ def embed(
     components: Components = None,
     seed: Seed = None,
     volume_index: Volume = None,
-    devices: Devices = "cpu",
+    devices: Devices = "auto",
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Embed scans without an archive: one float32 `.npy` a volume, and `spec.json`."""
@@ -170,6 +178,7 @@ def embed(
         components=components,
         seed=seed,
         devices=tuple(devices.split(",")),
+        dtype=dtype,
     )
     written, refused = export(paths, out_dir, options, Terminal(err), volume_index=parse_volume_index(volume_index))
     if as_json:

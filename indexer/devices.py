@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from raptor_search.embedding import Embedding
-from raptor_search.encoders import load_encoder
+from raptor_search.encoders import Dtype, load_encoder
 from raptor_search.engine import Engine
 from raptor_search.errors import RaptorError, ReadError, UsageError
 from raptor_search.intensity import IntensityRule
@@ -47,11 +47,13 @@ class Order:
         spec: of the embeddings; names encoder and layer.
         weights: a local checkpoint; None for the encoder's own.
         keep_tokens: whether the mean tokens come back too.
+        dtype: what a transformer computes in; None takes what suits each device.
     """
 
     spec: EmbeddingSpec
     weights: Path | None = None
     keep_tokens: bool = False
+    dtype: Dtype | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,12 @@ def _work(order: Order, device: str, requests: "Queue[_Job]", answers: "Queue[tu
     try:
         spec = order.spec
         encoder = load_encoder(
-            spec.encoder, layer=spec.layer, weights=order.weights, device=device, precision=spec.precision
+            spec.encoder,
+            layer=spec.layer,
+            weights=order.weights,
+            device=device,
+            dtype=order.dtype,
+            precision=spec.precision,
         )
         engine = Engine(
             encoder,

@@ -33,7 +33,7 @@ def embedding(
     if len(options.devices) == 1:
         yield _Here(Engine(encoder, spec, keep_tokens=options.keep_tokens, on_notice=progress.notice), bar)
         return
-    order = Order(spec=spec, weights=options.weights, keep_tokens=options.keep_tokens)
+    order = Order(spec=spec, weights=options.weights, keep_tokens=options.keep_tokens, dtype=options.computes_in)
     with Devices(order, options.devices, on_notice=progress.notice) as devices:
         yield devices
 

@@ -21,7 +21,7 @@ from indexer.recipe import Options, refuse_without_rule, resolve
 from indexer.stages import Stages
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
-from raptor_search.encoders import Encoder
+from raptor_search.encoders import Encoder, computing_dtype
 from raptor_search.errors import ReadError, UsageError
 from raptor_search.index import check_factory
 from raptor_search.readers import Refused, Skipped, Source, discover
@@ -231,7 +231,7 @@ class _Run:
         _check_kept(self.keep, [*self.tables, *found])
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
         refuse_without_rule(spec, sources)
-        stored = self.catalog.add_spec(spec, self._provenance())
+        stored = self.catalog.add_spec(spec, self._provenance(encoder))
         self.archive.use_encoder(stored, encoder, weights=self.options.weights)
         joined = JoinedTables(self.archive, stored, paths, given=self.tables, found=found)
         try:
@@ -285,9 +285,11 @@ class _Run:
             ]
         )
 
-    def _provenance(self) -> dict[str, str]:
+    def _provenance(self, encoder: Encoder) -> dict[str, str]:
+        devices = self.options.devices if len(self.options.devices) > 1 else (str(encoder.device),)
+        dtype = computing_dtype(encoder.card, devices[0], self.options.computes_in)
         packages = ("raptor-search", "torch", "transformers", "numpy")
-        return {"device": ",".join(self.options.devices)} | {
+        return {"device": ",".join(devices), "dtype": dtype} | {
             name: importlib.metadata.version(name) for name in packages
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from raptor_search.archive import Archive
-from raptor_search.encoders import Encoder, encoder_card, load_encoder, spec_for
+from raptor_search.encoders import Dtype, Encoder, encoder_card, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.readers import Source
 from raptor_search.specs import PRESETS, EmbeddingSpec, Precision, check_projection
@@ -30,7 +30,9 @@ class Options:
         components: K.
         seed: of the Gaussian matrix.
         keep_tokens: whether an archive keeps the mean tokens too, from which other K and seeds follow.
-        devices: where torch runs, a process for each where there are several; provenance, not part of the spec.
+        devices: where torch runs, a process for each where there are several; "auto" is a GPU where there is one.
+            Provenance, not part of the spec.
+        dtype: what a transformer computes in there; None takes what suits the device. Provenance too.
 
     Raises:
         UsageError: on construction, for a name that does not exist.
@@ -46,7 +48,8 @@ class Options:
     components: int | None = None
     seed: int | None = None
     keep_tokens: bool = False
-    devices: tuple[str, ...] = ("cpu",)
+    devices: tuple[str, ...] = ("auto",)
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         if not self.devices or not all(self.devices):
@@ -56,6 +59,12 @@ class Options:
             encoder_card(self.encoder)
         _known("--preset", self.preset, list(PRESETS))
         _known("--precision", self.precision, list(get_args(Precision)))
+        _known("--dtype", self.dtype, list(get_args(Dtype)))
+
+    @property
+    def computes_in(self) -> Dtype | None:
+        """`dtype`, which was found to be one."""
+        return cast(Dtype | None, self.dtype)
 
     def load(self, like: EmbeddingSpec | None = None) -> tuple[Encoder, EmbeddingSpec]:
         """The encoder and the spec that these options mean, taking from `like` what they leave open.
@@ -73,7 +82,14 @@ class Options:
         seed = self.seed if self.seed is not None else (like.seed if like else 0)
         # Several devices have processes of their own, which load it there: here only its spec is wanted.
         device = self.devices[0] if len(self.devices) == 1 else "cpu"
-        encoder = load_encoder(name, layer=layer, weights=self.weights, device=device, precision=precision)
+        encoder = load_encoder(
+            name,
+            layer=layer,
+            weights=self.weights,
+            device=device,
+            dtype=self.computes_in,
+            precision=precision,
+        )
         return encoder, spec_for(encoder, recipe, components=components, seed=seed)
 
 

@@ -52,7 +52,7 @@ class Archive(Upkeep, Questioning):
         principal: who acts through it: whoever runs the program, until `acting_as` names another.
     """
 
-    def __init__(self, home: Path, key: ArchiveKey, catalog: Catalog, *, device: str = "cpu") -> None:
+    def __init__(self, home: Path, key: ArchiveKey, catalog: Catalog, *, device: str = "auto") -> None:
         self.principal = local_principal()
         self.home = home
         self.key = key
@@ -70,7 +70,7 @@ class Archive(Upkeep, Questioning):
         create: bool = False,
         upgrade: bool = False,
         url: str | None = None,
-        device: str = "cpu",
+        device: str = "auto",
     ) -> "Archive":
         """Open the archive in a folder.
 
@@ -79,7 +79,7 @@ class Archive(Upkeep, Questioning):
             create: make it, and the key, where there is none yet; bring an older one up to date.
             upgrade: bring an older one up to date, after a backup.
             url: of its database; None means `RAPTOR_DATABASE_URL`, else `home`/catalog.db.
-            device: where the encoder runs, as torch names it.
+            device: where the encoder runs, as torch names it; "auto" as in `load_encoder`.
 
         Raises:
             CatalogError: there is no archive and `create` is not set, or it is older or newer than this program.

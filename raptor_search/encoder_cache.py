@@ -19,7 +19,7 @@ class EncoderCache:
 
     Args:
         catalog: remembers where the weights of each spec lie, encrypted with its key.
-        device: where the encoders run, as torch names it.
+        device: where the encoders run, as torch names it, or "auto".
     """
 
     def __init__(self, catalog: Catalog, device: str) -> None:

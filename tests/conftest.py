@@ -1,4 +1,4 @@
-"""For every test: property tests without a deadline, since a busy machine is no defect; one thread a worker."""
+"""For every test: no deadline of property tests, since a busy machine is no defect; one thread a worker, no GPU."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from hypothesis import settings
 from tests.databases import Postgres, running_postgres
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the vectors that tests expect are those of float32 on a CPU
 settings.register_profile("raptor", deadline=None)
 settings.load_profile("raptor")
 

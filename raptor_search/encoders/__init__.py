@@ -1,6 +1,7 @@
 """Frozen 2D models: slices in, tokens out. The only torch models here."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -9,9 +10,21 @@ from raptor_search.encoder_cards import ENCODERS, OPEN_CLIP, EncoderCard
 from raptor_search.errors import SpecError, UsageError
 from raptor_search.specs import PRESETS, EmbeddingSpec, Precision, Recipe
 
-__all__ = ["ENCODERS", "Encoder", "EncoderCard", "encoder_card", "load_encoder", "spec_for"]
+__all__ = [
+    "ENCODERS",
+    "Dtype",
+    "Encoder",
+    "EncoderCard",
+    "computing_dtype",
+    "encoder_card",
+    "load_encoder",
+    "spec_for",
+]
 
-DEVICES = "cpu, cuda, cuda:N or mps"
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
+
+Dtype = Literal["float32", "bfloat16"]
+"""What transformers compute in."""
 
 
 def load_encoder(
@@ -19,8 +32,8 @@ def load_encoder(
     *,
     layer: str | None = None,
     weights: Path | None = None,
-    device: str = "cpu",
-    dtype: torch.dtype | None = None,
+    device: str = "auto",
+    dtype: Dtype | None = None,
     precision: Precision = "exact",
 ) -> Encoder:
     """An encoder with its weights, ready to run.
@@ -31,20 +44,22 @@ def load_encoder(
             None.
         weights: a local checkpoint; for DINOv2 a safetensors file, a folder holding `model.safetensors` or Meta's
             `.pth`, for open_clip one of its own checkpoints, for the packaged encoders the very file of the package.
-        device: as torch names it.
+        device: as torch names it, or "auto": a CUDA device where torch finds one and the precision allows it, else
+            the CPU.
         dtype: of a transformer's weights and activations; None means bfloat16 on a CUDA device that computes in it,
-            else float32. CNNs stay in float32.
+            else float32. CNNs are computed in float32 alone.
         precision: "int8" computes DINOv2's blocks in eight bits, on a CPU: other numbers, and so a spec of its own.
 
     Raises:
-        UsageError: for a name or device that does not exist, or a precision that the device does not have.
+        UsageError: for a name or device that does not exist, a precision that the device does not have, or a dtype
+            that the encoder does not have.
         SpecError: for a layer or a precision that the encoder does not have.
         WeightsError: where the weights cannot be had, are damaged or another model's. Another encoder is never taken.
     """
     card = encoder_card(name)
     chosen = _layer(card, layer)
-    place = _device(device)
-    kind = dtype or _dtype(place)
+    place = _device(_found(precision) if device == "auto" else device)
+    kind = getattr(torch, computing_dtype(card, place, dtype))
     _check_precision(card, place, kind, precision)
     if name == "efficientnet-lite0":
         from raptor_search.encoders.efficientnet import load_efficientnet
@@ -131,7 +146,25 @@ def _check_precision(card: EncoderCard, place: torch.device, dtype: torch.dtype,
     if not card.name.startswith(("dinov2-", "vits14-")):
         raise SpecError(f"--precision int8: {card.name} is computed exactly only; expected a DINOv2, or exact")
     if place.type != "cpu" or dtype != torch.float32:
-        raise UsageError(f"--precision int8: runs on a CPU alone, not on {place}; expected `--device cpu`, or exact")
+        where = place if place.type != "cpu" else "--dtype bfloat16"
+        raise UsageError(f"--precision int8: runs on a CPU in float32 alone, not on {where}; expected exact")
+
+
+def computing_dtype(card: EncoderCard, device: torch.device | str, asked: Dtype | None) -> Dtype:
+    """What an encoder computes in; where nothing is asked for, bfloat16 where it is native, elsewhere float32.
+
+    Raises:
+        UsageError: for anything but float32 where the encoder is a CNN.
+    """
+    if card.layers > 0:
+        return asked or _dtype(torch.device(device))
+    if asked not in (None, "float32"):
+        raise UsageError(f"--dtype: {card.name} computes in float32 alone; leave the option out")
+    return "float32"
+
+
+def _found(precision: Precision) -> str:
+    return "cuda" if precision == "exact" and torch.cuda.is_available() else "cpu"
 
 
 def _device(device: str) -> torch.device:
@@ -150,7 +183,7 @@ def _device(device: str) -> torch.device:
     return place
 
 
-def _dtype(place: torch.device) -> torch.dtype:
+def _dtype(place: torch.device) -> Dtype:
     """bfloat16 where it is native: compute capability 8.0 on; elsewhere torch emulates it, slowly."""
     native = place.type == "cuda" and torch.cuda.get_device_capability(place) >= (8, 0)
-    return torch.bfloat16 if native else torch.float32
+    return "bfloat16" if native else "float32"

@@ -97,5 +97,5 @@ def test_a_cnn_and_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda place: (9, 0))
-    with pytest.raises(UsageError, match="--precision int8: runs on a CPU alone, not on cuda"):
+    with pytest.raises(UsageError, match="--precision int8: runs on a CPU in float32 alone, not on cuda"):
         load_encoder("vits14-packaged", precision="int8", device="cuda")

@@ -1,13 +1,14 @@
 """Encoders by name: what is offered, which layers and devices are taken, what spec they give."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
-from raptor_search.encoders import ENCODERS, _dtype, load_encoder, spec_for
+from raptor_search.encoders import ENCODERS, Dtype, _dtype, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError, WeightsError
-from raptor_search.specs import PRESETS
+from raptor_search.specs import PRESETS, Precision
 from tests.phantoms import Cells
 
 ABSENT = Path("absent.safetensors")
@@ -43,7 +44,7 @@ def test_an_unknown_encoder_or_device_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="--encoder resnet: expected one of dinov2-small, "):
         load_encoder("resnet")
     for device in ("abacus", "xpu"):
-        with pytest.raises(UsageError, match=f"--device {device}: expected cpu, cuda, cuda:N or mps"):
+        with pytest.raises(UsageError, match=f"--device {device}: expected auto, cpu, cuda, cuda:N or mps"):
             load_encoder("dinov2-small", weights=ABSENT, device=device)
 
 
@@ -66,21 +67,47 @@ def test_a_gpu_that_is_not_there_is_a_usage_error(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("device", "capability", "expected"),
     [
-        ("cpu", (9, 0), torch.float32),
-        ("mps", (9, 0), torch.float32),
-        ("cuda", (7, 5), torch.float32),
-        ("cuda:1", (8, 0), torch.bfloat16),
+        ("cpu", (9, 0), "float32"),
+        ("mps", (9, 0), "float32"),
+        ("cuda", (7, 5), "float32"),
+        ("cuda:1", (8, 0), "bfloat16"),
     ],
 )
 def test_bfloat16_is_chosen_where_it_is_native(
-    device: str, capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    device: str, capability: tuple[int, int], expected: Dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
     assert _dtype(torch.device(device)) == expected
 
 
+@pytest.mark.parametrize(
+    ("there", "precision", "expected"), [(True, "exact", "cuda"), (False, "exact", "cpu"), (True, "int8", "cpu")]
+)
+def test_a_gpu_is_taken_where_there_is_one_and_the_precision_is_had_on_it(
+    there: bool, precision: Precision, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def device(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    monkeypatch.setattr("raptor_search.encoders._device", device)
+    with pytest.raises(WeightsError):
+        load_encoder("dinov2-small", weights=ABSENT, precision=precision)
+    assert asked == [expected]
+
+
+def test_a_dtype_that_an_encoder_does_not_have_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="--dtype: efficientnet-lite0 computes in float32 alone"):
+        load_encoder("efficientnet-lite0", dtype="bfloat16")
+    with pytest.raises(UsageError, match="--precision int8: runs on a CPU in float32 alone, not on --dtype bfloat16"):
+        load_encoder("vits14-packaged", dtype="bfloat16", precision="int8")
+
+
 def test_bfloat16_keeps_the_direction_of_the_tokens() -> None:
-    exact, half = (load_encoder("vits14-packaged", layer="3", dtype=dtype) for dtype in (None, torch.bfloat16))
+    exact, half = (load_encoder("vits14-packaged", layer="3", dtype=dtype) for dtype in get_args(Dtype))
     images = torch.rand(1, 224, 224, generator=torch.Generator().manual_seed(0))
     tokens, rounded = exact.encode(images), half.encode(images)
     assert (tokens.dtype, rounded.dtype) == (torch.float32, torch.bfloat16)
