@@ -126,7 +126,7 @@ class SketchIndex:
     """A loaded index. It never changes, so that threads may share it.
 
     Attributes:
-        dim: numbers in a sketch.
+        dim: numbers that it takes of a scan: those of a sketch, or what its own map makes fewer of.
         size: volumes in it.
         lists: inverted lists that a search may visit; 0 where every sketch is compared.
         code_bytes: what one sketch takes in it.
@@ -192,9 +192,7 @@ class SketchIndex:
             IndexFileError: sketches of another length.
         """
         if queries.shape[1] != self.dim:
-            raise IndexFileError(
-                f"a sketch of {queries.shape[1]} numbers for an index of {self.dim}: rebuild the index"
-            )
+            raise IndexFileError(f"{queries.shape[1]} numbers for an index that takes {self.dim}: rebuild the index")
         data, wanted = _contiguous(queries), min(k, self.size)
         with _translated("search"):
             settings = self._settings(nprobe, selection)
@@ -257,7 +255,8 @@ def build(
         ids: primary keys of the volumes.
         factory: FAISS factory string; None chooses by size.
         held_out: rows that are indexed but not trained on, for an honest measure of recall.
-        narrowed: the map to fewer numbers that sketches and queries go through (`raptor_search.searching.narrowing`).
+        narrowed: the map that `sketches` are made by already, and that queries and what is added later are to go
+            through (`raptor_search.searching.narrowing`).
 
     Raises:
         IndexFileError: a factory that FAISS refuses, or fewer rows to train on than it needs.
@@ -265,21 +264,20 @@ def build(
     factory = factory or default_factory(len(ids))
     data = _contiguous(sketches)
     with _translated(f"build {factory!r}"):
-        dim = data.shape[1] if narrowed is None else len(narrowed)
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(data.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         ivf = faiss.try_extract_index_ivf(index)
         if ivf:
             ivf.cp.spherical = True  # centroids of unit vectors under inner product
             ivf.cp.min_points_per_centroid = 1  # a warning on standard error otherwise
         else:
             index = faiss.IndexIDMap2(index)  # inverted lists keep ids by themselves
-        if narrowed is not None:
-            index = faiss.IndexPreTransform(_linear(narrowed), index)
-        card = _for_training(ivf, dim)
+        card = _for_training(ivf, data.shape[1])
         index.train(_sample(data, held_out, TRAINING_ROWS * int(ivf.nlist) if ivf else len(data)))
         index.add_with_ids(data, np.ascontiguousarray(ids, np.int64))
         if ivf and card is not None:
             ivf.clustering_index = None  # type: ignore[assignment]
+        if narrowed is not None:
+            index = faiss.IndexPreTransform(_linear(narrowed), index)
         return _written(index)
 
 

@@ -11,7 +11,7 @@ from raptor_search.catalog import Catalog, IndexVersion, Problem, StoredSpec
 from raptor_search.erasure import Step
 from raptor_search.errors import IndexFileError
 from raptor_search.searching.index_files import read_index
-from raptor_search.sketch import SKETCH_LENGTH
+from raptor_search.searching.sketching import input_lengths
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -87,8 +87,8 @@ def _index(catalog: Catalog, home: Path, stored: StoredSpec, version: IndexVersi
             return []
         return [Problem("index", f"{error.message}: run `raptor rebuild`")]
     wrong = []
-    if index.dim != SKETCH_LENGTH:
-        wrong.append(f"its sketches have {index.dim} numbers, expected {SKETCH_LENGTH}")
+    if index.dim not in (lengths := input_lengths(stored.spec)):
+        wrong.append(f"it takes {index.dim} numbers a scan, expected {' or '.join(map(str, sorted(lengths)))}")
     if index.ids.size != version.volumes or np.unique(index.ids).size != index.ids.size:
         wrong.append(f"it holds {np.unique(index.ids).size} volumes, expected {version.volumes}")
     lacking = np.setdiff1d(catalog.ids(stored.id), index.ids)

@@ -18,10 +18,10 @@ from raptor_search.searching.publishing import EXACT_LIMIT
 from raptor_search.searching.region import Region
 from raptor_search.searching.rerank import Reranker
 from raptor_search.searching.serving import IndexCache, Passing, Serving
+from raptor_search.searching.sketching import inputs
 from raptor_search.searching.surveying import prefix_of
 from raptor_search.searching.truth import NEIGHBOURS
 from raptor_search.searching.tuning import FEW, Setting
-from raptor_search.sketch import sketch
 
 __all__ = ["Asked", "Round"]
 
@@ -131,7 +131,9 @@ class Asked:
 
     @cached_property
     def _sketch(self) -> Float32[np.ndarray, "1 dim"]:
-        return centred(sketch(self.reranker.query[np.newaxis]), self.serving.small_mean)
+        """What the index is asked with."""
+        taken = inputs(self.reranker.query[np.newaxis], self.stored.spec, self._index.dim)
+        return centred(taken, self.serving.small_mean)
 
     def _by_index(self) -> Iterator[Round]:
         serving, index = self.serving, self.serving.index

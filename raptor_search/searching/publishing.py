@@ -6,24 +6,38 @@ index is measured as the archive grows, and where it no longer fits, mean and in
 point, the version before serves, and the next run publishes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from raptor_search.catalog import Catalog, Generation, Ids, IndexVersion, NewIndexVersion, StoredSpec
 from raptor_search.errors import CatalogError, IndexFileError
 from raptor_search.index import SketchIndex, build, default_factory, is_narrowed
+from raptor_search.scoring import centred
 from raptor_search.searching.drift import GROWTH, outgrown, reasons
 from raptor_search.searching.index_files import index_files, read_index, remove, write_index
 from raptor_search.searching.measures import Measures
-from raptor_search.searching.sketching import centre_all, centred_sketches, initial_mean, sketch_all
+from raptor_search.searching.sketching import (
+    centre_all,
+    initial_mean,
+    input_mean,
+    inputs,
+    prefix_blocks,
+    sketch_all,
+    stored_blocks,
+    sum_all,
+)
 from raptor_search.searching.surveying import (
     NARROW_FROM,
     measured_background,
     measured_drift,
     measured_narrowing,
     measured_tuning,
+    prefix_of,
 )
 from raptor_search.searching.truth import HELD_OUT, draw_held_out
 from raptor_search.searching.tuning import Tuning
@@ -33,8 +47,15 @@ __all__ = ["EXACT_LIMIT", "publish"]
 MEAN_FROM = 30
 """Volumes from which the archive's own mean is better than a shipped one: with fewer it follows single scans."""
 
+ADDED_AT_ONCE = 10_000
+"""Volumes that join an index at a time: up to 300 MB."""
+
 EXACT_LIMIT = 2_000
 """Volumes up to which all are scored exactly, in a second or two; only above it is the index asked, and tuned."""
+
+Rows = Sequence[int] | NDArray[np.intp]
+Made = tuple[bytes, Ids, Generation]
+"""An index, the volumes in it, and the mean that it is centred on."""
 
 
 def publish(
@@ -107,8 +128,7 @@ class _Publication:
             return self.train(None, f"the archive has outgrown {current.factory}")
         there = index.ids
         added, gone = np.setdiff1d(self.ids, there), np.setdiff1d(there, self.ids)
-        found, sketches, _ = sketch_all(self.catalog, self.stored, added)
-        data = index.extended(centred_sketches(sketches, generation.mean), found, removed=gone)
+        data = self._with_added(index, generation, added, gone)
         if self.ids.size >= GROWTH * measures.measured_volumes:
             measures = self._with_drift(measures, generation, SketchIndex.from_bytes(data))
             why = reasons(measures.drift)
@@ -116,24 +136,29 @@ class _Publication:
                 return self.train(None, "; ".join(why), factory=current.factory if measures.factory_given else None)
         return self._serve(data, current.factory, generation, measures)
 
+    def _with_added(self, index: SketchIndex, generation: Generation, added: Ids, gone: Ids) -> bytes:
+        """The index without what is gone, and with what it lacks: many scans in parts, since they take 30 KB each."""
+        taken = np.empty((0, index.dim), np.float32)
+        data = index.extended(taken, added[:0], removed=gone)
+        small = input_mean(generation.mean, self.stored.spec, index.dim)
+        for start in range(0, added.size, ADDED_AT_ONCE):
+            parts = [
+                (found, centred(inputs(vectors, self.stored.spec, index.dim), small))
+                for found, vectors in stored_blocks(self.catalog, self.stored, added[start : start + ADDED_AT_ONCE])
+            ]
+            found, taken = (np.concatenate(part) for part in zip(*parts, strict=True))
+            data = SketchIndex.from_bytes(data).extended(taken, found)
+        return data
+
     def train(self, generation: Generation | None, why: str, *, factory: str | None = None) -> IndexVersion:
         """An index built anew, with a mean of its own where no generation is to be kept."""
-        found, sketches, total = sketch_all(self.catalog, self.stored, self.ids)
-        if generation is None:
-            centring, mean = initial_mean(self.stored.spec)
-            if found.size >= MEAN_FROM:
-                centring, mean = "archive", (total / found.size).astype(np.float32)
-            generation = self.catalog.add_generation(self.stored.id, centring=centring, mean=mean, volumes=found.size)
-        centre_all(sketches, generation.mean)
         given = self.factory or factory
-        chosen = given or default_factory(found.size)
+        chosen = given or default_factory(self.ids.size)
         # Of a few hundred scans all ask, and none can be spared.
-        held_out = draw_held_out(found.size) if found.size > max(self.exact_limit, 2 * HELD_OUT) else ()
-        narrowed = None
-        if given is None and is_narrowed(chosen) and found.size > NARROW_FROM:
-            narrowed = measured_narrowing(self.catalog, self.stored, found, sketches, generation.mean, held_out)
-        data = build(sketches, found, factory=chosen, held_out=held_out, narrowed=narrowed)
-        del sketches
+        held_out = draw_held_out(self.ids.size) if self.ids.size > max(self.exact_limit, 2 * HELD_OUT) else ()
+        is_mapped = given is None and is_narrowed(chosen) and self.ids.size > NARROW_FROM
+        make = self._of_prefixes if is_mapped else self._of_sketches
+        data, found, generation = make(chosen, generation, held_out)
         measures = Measures(
             tuning=Tuning(),
             factory_given=given is not None,
@@ -144,6 +169,33 @@ class _Publication:
             background=measured_background(self.catalog, self.stored, found, generation.mean),
         )
         return self._serve(data, chosen, generation, measures)
+
+    def _of_sketches(self, factory: str, generation: Generation | None, held_out: Rows) -> Made:
+        """An index of sketches."""
+        found, sketches, total = sketch_all(self.catalog, self.stored, self.ids)
+        generation = generation or self._generation(found.size, total)
+        centre_all(sketches, generation.mean)
+        return build(sketches, found, factory=factory, held_out=held_out), found, generation
+
+    def _of_prefixes(self, factory: str, generation: Generation | None, held_out: Rows) -> Made:
+        """An index of the few numbers that a map learned from these scans makes of their first components."""
+        if generation is None:
+            generation = self._generation(*sum_all(self.catalog, self.stored, self.ids))
+        mean = prefix_of(generation.mean, self.stored.spec)
+        narrowed = measured_narrowing(self.catalog, self.stored, self.ids, generation.mean, held_out)
+        found, numbers, n = np.empty(self.ids.size, np.int64), np.empty((self.ids.size, len(narrowed)), np.float32), 0
+        for there, prefixes in prefix_blocks(self.catalog, self.stored, self.ids):
+            found[n : n + there.size], numbers[n : n + there.size] = there, centred(prefixes, mean) @ narrowed.T
+            n += there.size
+        data = build(numbers[:n], found[:n], factory=factory, held_out=held_out, narrowed=narrowed)
+        return data, found[:n], generation
+
+    def _generation(self, volumes: int, total: Float64[np.ndarray, " length"]) -> Generation:
+        """The mean of so many vectors of this sum, or what serves where they are too few."""
+        centring, mean = initial_mean(self.stored.spec)
+        if volumes >= MEAN_FROM:
+            centring, mean = "archive", (total / volumes).astype(np.float32)
+        return self.catalog.add_generation(self.stored.id, centring=centring, mean=mean, volumes=volumes)
 
     def _readable(self, current: IndexVersion) -> tuple[SketchIndex | None, Measures | None]:
         """The index that serves and its measures, each None where it is missing or damaged: then it is built again."""

@@ -19,7 +19,7 @@ from raptor_search.index import Selection, SketchIndex
 from raptor_search.searching.index_files import read_index
 from raptor_search.searching.measures import Measures
 from raptor_search.searching.region_sketch import RegionSketches
-from raptor_search.searching.sketching import initial_mean, sketched_mean
+from raptor_search.searching.sketching import initial_mean, input_mean
 from raptor_search.searching.tuning import Tuning
 
 __all__ = ["IndexCache", "Passing", "Serving"]
@@ -64,7 +64,7 @@ class Serving:
         index: its index, where the file is sound.
         centring: what is subtracted.
         mean: that is subtracted.
-        small_mean: its sketch.
+        small_mean: what is subtracted of what the index is asked with.
         tuning: settings of the index; none where nothing was measured.
         background: quantiles of unrelated scores.
         notes: what is wrong, one sentence each.
@@ -75,7 +75,7 @@ class Serving:
     index: SketchIndex | None
     centring: Centring
     mean: Float32[np.ndarray, " m"]
-    small_mean: Float32[np.ndarray, " s"]
+    small_mean: Float32[np.ndarray, " s"] = field(default_factory=lambda: np.empty(0, np.float32))
     tuning: Tuning = field(default_factory=Tuning)
     background: Float32[np.ndarray, " q"] = field(default_factory=lambda: np.empty(0, np.float32))
     notes: tuple[str, ...] = ()
@@ -176,11 +176,10 @@ class IndexCache:
         if row is None:
             note = "no index is published yet, every scan was scored: run `raptor index` again"
             centring, mean = initial_mean(stored.spec)
-            return Serving(moment, None, None, centring, mean, sketched_mean(mean), notes=(note,))
+            return Serving(moment, None, None, centring, mean, notes=(note,))
         version, generation = row
         moment = replace(moment, version_id=version.id)
-        small = sketched_mean(generation.mean)
-        found = Serving(moment, version, None, generation.centring, generation.mean, small)
+        found = Serving(moment, version, None, generation.centring, generation.mean)
         try:
             kept = catalog.measures(version.id)
             measures = Measures.from_stored(kept) if kept else None
@@ -190,7 +189,8 @@ class IndexCache:
             if later is None or later.id != version.id:  # published, and the older file removed, since the row was read
                 return self._load(catalog, stored, catalog.moment(stored.id))
             return replace(found, notes=(f"{error.message}: every scan was scored; run `raptor index` to mend it",))
+        small = input_mean(generation.mean, stored.spec, index.dim)
         if measures is None:
             note = "nothing was measured on the index: every scan was scored; run `raptor index` to mend it"
-            return replace(found, index=index, notes=(note,))
-        return replace(found, index=index, tuning=measures.tuning, background=measures.background)
+            return replace(found, index=index, small_mean=small, notes=(note,))
+        return replace(found, index=index, small_mean=small, tuning=measures.tuning, background=measures.background)

@@ -1,11 +1,16 @@
-"""From stored vectors to the unit sketches that an index holds, block by block."""
+"""From stored vectors to what an index is asked with, block by block: unit sketches, or the first components alone.
+
+An index has a map of its own from the first components to the numbers that it holds (`narrowing`), or it holds
+sketches. Which it is, is told by how many numbers it takes.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Float64
+from numpy.typing import NDArray
 
-from raptor_search.catalog import Catalog, Centring, Ids, StoredSpec
+from raptor_search.catalog import PREFIX_COMPONENTS, Catalog, Centring, Ids, StoredSpec
 from raptor_search.reference import reference_mean
 from raptor_search.scoring import centred
 from raptor_search.sketch import SKETCH_LENGTH, sketch
@@ -18,9 +23,16 @@ __all__ = [
     "centre_all",
     "centred_sketches",
     "initial_mean",
+    "input_lengths",
+    "input_mean",
+    "inputs",
+    "prefix_blocks",
+    "prefixes_of",
     "sketch_all",
     "sketched_mean",
     "stored_blocks",
+    "sum_all",
+    "unit_inputs",
     "unit_sketches",
 ]
 
@@ -49,6 +61,37 @@ def centred_sketches(sketches: Sketches, mean: Mean) -> Sketches:
     return centred(sketches, sketched_mean(mean))
 
 
+def prefixes_of(vectors: NDArray[np.floating], spec: EmbeddingSpec) -> NDArray[np.floating]:
+    """The first components of embeddings, one a row: themselves valid, smaller embeddings."""
+    if spec.components_kept <= PREFIX_COMPONENTS:
+        return vectors
+    first = vectors.reshape(-1, *spec.shape)[:, :, :PREFIX_COMPONENTS]
+    return np.ascontiguousarray(first).reshape(len(vectors), -1)
+
+
+def input_lengths(spec: EmbeddingSpec) -> set[int]:
+    """How many numbers an index of a spec may take: those of a sketch, or of the first components."""
+    planes, components, tokens = spec.shape
+    return {SKETCH_LENGTH, planes * min(components, PREFIX_COMPONENTS) * tokens}
+
+
+def inputs(vectors: NDArray[np.floating], spec: EmbeddingSpec, dim: int) -> NDArray[np.floating]:
+    """What an index of `dim` numbers takes of raw embeddings, before it is centred."""
+    return sketch(vectors) if dim == SKETCH_LENGTH else prefixes_of(vectors, spec)
+
+
+def input_mean(mean: Mean, spec: EmbeddingSpec, dim: int) -> Mean:
+    """What these are centred by; without entries where nothing is subtracted."""
+    return inputs(mean[np.newaxis], spec, dim)[0] if mean.size else mean
+
+
+def unit_inputs(
+    vectors: NDArray[np.floating], mean: Mean, spec: EmbeddingSpec, dim: int
+) -> Float32[np.ndarray, "n dim"]:
+    """What an index of `dim` numbers is asked with and holds: of raw embeddings, centred and at unit length."""
+    return centred(inputs(vectors, spec, dim), input_mean(mean, spec, dim))
+
+
 def sketched_mean(mean: Mean) -> Mean:
     """The sketch of the mean; without entries where nothing is subtracted."""
     return sketch(mean[np.newaxis])[0] if mean.size else mean
@@ -73,6 +116,22 @@ def sketch_all(catalog: Catalog, stored: StoredSpec, ids: Ids) -> tuple[Ids, Ske
         total += vectors.sum(axis=0, dtype=np.float64)
         n += there.size
     return found[:n], sketches[:n], total
+
+
+def sum_all(catalog: Catalog, stored: StoredSpec, ids: Ids) -> tuple[int, Float64[np.ndarray, " length"]]:
+    """One pass over the vectors: how many are there, and their sum."""
+    volumes, total = 0, np.zeros(stored.spec.length)
+    for there, vectors in stored_blocks(catalog, stored, ids):
+        volumes += there.size
+        total += vectors.sum(axis=0, dtype=np.float64)
+    return volumes, total
+
+
+def prefix_blocks(
+    catalog: Catalog, stored: StoredSpec, ids: Ids
+) -> Iterator[tuple[Ids, Float16[np.ndarray, "b prefix"]]]:
+    """The volumes that are still there and the first components of their vectors, `BLOCK` at a time."""
+    return (catalog.found_prefixes(ids[i : i + BLOCK], stored.id) for i in range(0, ids.size, BLOCK))
 
 
 def stored_blocks(

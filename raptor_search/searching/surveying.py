@@ -12,7 +12,7 @@ from raptor_search.scoring import centred, scores, widened
 from raptor_search.searching.background import background_quantiles
 from raptor_search.searching.drift import mean_shift
 from raptor_search.searching.narrowing import PAIRED, narrowing
-from raptor_search.searching.sketching import Mean, Sketches, stored_blocks, unit_sketches
+from raptor_search.searching.sketching import Mean, prefixes_of, stored_blocks, unit_inputs
 from raptor_search.searching.truth import HELD_OUT, draw_held_out, exact_neighbours
 from raptor_search.searching.tuning import PrefixScores, Setting, Tuning, shares_for, tune
 from raptor_search.specs import EmbeddingSpec
@@ -44,31 +44,28 @@ def measured_narrowing(
     catalog: Catalog,
     stored: StoredSpec,
     ids: Ids,
-    sketches: Sketches,
     mean: Mean,
     held_out: Sequence[int] | NDArray[np.intp],
-) -> Float32[np.ndarray, "narrow dim"]:
-    """The map to fewer numbers for these sketches, from the scores among a sample of their scans.
+) -> Float32[np.ndarray, "narrow prefix"]:
+    """The map from first components to fewer numbers, from the scores among a sample of the scans.
 
     Args:
         catalog: of the archive.
         stored: the spec.
         ids: of the scans, sorted.
-        sketches: their unit sketches.
         mean: that scores are centred on.
         held_out: rows that have no part in it, for an honest measure of recall.
     """
     spared = np.delete(np.arange(ids.size), held_out)
     drawn = np.random.default_rng(1).choice(spared, sum(PAIRED), replace=False)
     first, second = (ids[np.sort(rows)] for rows in np.split(drawn, PAIRED[:1]))
-    one, vectors = catalog.found_vectors(first, stored.id)
-    asking = centred(vectors, mean)
+    vectors, small = catalog.found_vectors(first, stored.id)[1], prefix_of(mean, stored.spec)
+    asking, one = centred(vectors, mean), centred(prefixes_of(vectors, stored.spec), small)
     other, products = [], []
-    for there, block in stored_blocks(catalog, stored, second):
-        other.append(there)
+    for _, block in stored_blocks(catalog, stored, second):
+        other.append(centred(prefixes_of(block, stored.spec), small))
         products.append(centred(block, mean) @ asking.T)
-    places = [np.searchsorted(ids, some) for some in (one, np.concatenate(other))]
-    return narrowing(sketches[places[0]], sketches[places[1]], np.concatenate(products))
+    return narrowing(one, np.concatenate(other), np.concatenate(products))
 
 
 def measured_tuning(catalog: Catalog, stored: StoredSpec, index: SketchIndex, mean: Mean) -> Tuning:
@@ -83,7 +80,7 @@ def measured_tuning(catalog: Catalog, stored: StoredSpec, index: SketchIndex, me
     return tune(
         index,
         asking,
-        unit_sketches(vectors, mean),
+        unit_inputs(vectors, mean, stored.spec, index.dim),
         truth,
         vector_bytes=HALF * stored.spec.length,
         prefix_bytes=prefix_bytes,
@@ -117,16 +114,15 @@ def measured_drift(
     truth = exact_neighbours(survey.through(stored_blocks(catalog, stored, ids)), asking, centred(vectors, mean), mean)
     drift = {"mean_shift": survey.shift()}
     if setting and asking.size:
-        found = index.search(unit_sketches(vectors, mean), setting.rerank + 1, nprobe=setting.nprobe)
+        asked = unit_inputs(vectors, mean, stored.spec, index.dim)
+        found = index.search(asked, setting.rerank + 1, nprobe=setting.nprobe)
         drift["recall"] = float(np.mean([np.isin(t, f).mean() for t, f in zip(truth[1.0], found, strict=True)]))
     return drift
 
 
 def prefix_of(values: NDArray[np.floating], spec: EmbeddingSpec) -> NDArray[np.floating]:
     """The first components of an embedding or a mean, flat; what has no entries stays as it is."""
-    if not values.size:
-        return values
-    return np.ascontiguousarray(values.reshape(spec.shape)[:, :PREFIX_COMPONENTS]).reshape(-1)
+    return prefixes_of(values[np.newaxis], spec)[0] if values.size else values
 
 
 def _prefix_scores(catalog: Catalog, stored: StoredSpec, asking: Ids, mean: Mean) -> PrefixScores:

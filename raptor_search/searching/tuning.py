@@ -33,7 +33,7 @@ too."""
 Z = 1.645
 """One-sided 95%."""
 
-RERANK_STEPS = (20, 30, 50, 100, 150, 200, 300, 400, 800)
+RERANK_STEPS = (12, 15, 20, 30, 50, 100, 150, 200, 300, 400, 800)
 """Candidates to try."""
 
 SHORTLIST_STEPS = (15, 20, 30, 50, 100, 200)

@@ -1,14 +1,20 @@
+import dataclasses
 from hashlib import sha256
 
 import numpy as np
 import pytest
 
+from raptor_search.catalog import NewIndexVersion
 from raptor_search.index import Selection, build, is_narrowed, load
 from raptor_search.scoring import centred
-from raptor_search.searching import publishing, surveying
-from raptor_search.searching.index_files import read_index
+from raptor_search.searching import drift, publishing, surveying
+from raptor_search.searching.index_files import read_index, write_index
 from raptor_search.searching.narrowing import NARROW, narrowing
-from tests.archives import volumes_in
+from raptor_search.searching.sketching import unit_sketches
+from raptor_search.sketch import SKETCH_LENGTH
+from raptor_search.specs import EmbeddingSpec
+from raptor_search.verifying import verify
+from tests.archives import draw, drawn_archive, exact_scores, volumes_in
 
 NO_MEAN = np.empty(0)
 DIM = 256
@@ -52,7 +58,7 @@ def test_where_nothing_is_blurred_and_all_has_room_the_products_stay_as_they_are
 def test_an_index_that_is_narrowed_finds_what_the_mapped_sketches_say_and_grows():
     rows, ids = unit_rows(2, 600), np.arange(600) + 5
     matrix = np.ascontiguousarray(np.random.default_rng(3).normal(size=(NARROW, DIM)), np.float32)
-    data = build(rows[:500], ids[:500], factory="IVF8,SQ8", narrowed=matrix)
+    data = build(rows[:500] @ matrix.T, ids[:500], factory="IVF8,SQ8", narrowed=matrix)
     index = load(data, sha256=sha256(data).hexdigest())
     assert (index.dim, index.code_bytes, index.lists, index.size) == (DIM, NARROW, 8, 500)
     longer = index.extended(rows[500:], ids[500:], removed=ids[:10])
@@ -80,8 +86,67 @@ def test_an_index_is_narrowed_by_default_and_not_where_its_kind_was_asked_for(tm
     archive, _ = volumes_in(tmp_path / "home", 70)
     archive.publish()
     version = archive.catalog.current_index(archive.stored.id)
-    assert (version.factory, read_index(archive.home, version.file, version.sha256).code_bytes) == ("IVF4,SQ8", NARROW)
+    index = read_index(archive.home, version.file, version.sha256)
+    # No more numbers than there are scans to learn them from.
+    assert (version.factory, index.dim, index.code_bytes) == ("IVF4,SQ8", 72, 60)
     archive.publish("IVF4,SQ8")
     version = archive.catalog.current_index(archive.stored.id)
     assert (version.factory, read_index(archive.home, version.file, version.sha256).code_bytes) == ("IVF4,SQ8", 1024)
+    archive.catalog.close()
+
+
+LONGER = EmbeddingSpec(
+    encoder="drawn", layer="last", weights_sha256="0" * 64, grid=(2, 3), components_drawn=12, components_kept=12
+)
+"""216 numbers, of which the first components have 180."""
+
+
+def test_a_narrowed_archive_is_searched_by_first_components_and_grows_in_parts(tmp_path, monkeypatch):
+    for module in (drift, publishing):
+        monkeypatch.setattr(module, "default_factory", lambda volumes: "IVF4,SQ8")
+    monkeypatch.setattr(publishing, "NARROW_FROM", 100)
+    monkeypatch.setattr(publishing, "ADDED_AT_ONCE", 3)
+    monkeypatch.setattr(surveying, "PAIRED", (60, 100))
+    archive = drawn_archive(tmp_path / "home", LONGER)
+    vectors = draw(0, 168, LONGER)
+    archive.add(vectors[:160])
+    archive.publish()
+    before = archive.catalog.current_index(archive.stored.id)
+    drawn = archive.add(vectors[160:], start=160)
+    archive.catalog.remove([2], author="test")
+    archive.publish()
+    version = archive.catalog.current_index(archive.stored.id)
+    index = read_index(archive.home, version.file, version.sha256)
+    assert (index.dim, index.code_bytes, index.size) == (180, NARROW, 167)
+    assert version.generation_id == before.generation_id
+    ids = np.array([n for n in range(1, 169) if n != 2])
+    mean = archive.catalog.generation(version.generation_id).mean.astype(np.float64)
+    for row in (5, 163):
+        result = archive.search(vectors[row], 5, exact_limit=0)
+        values = exact_scores(vectors[row], vectors[ids - 1], mean)
+        assert [hit.volume_id for hit in result.hits] == ids[np.argsort(-values, kind="stable")][:5].tolist()
+    assert set(drawn.ids.tolist()) <= set(index.ids.tolist())
+    assert verify(archive.catalog, archive.home, lambda *_: None).problems == ()
+    archive.catalog.close()
+
+
+def test_an_index_over_narrowed_sketches_still_serves(tmp_path, monkeypatch):
+    archive, drawn = volumes_in(tmp_path / "home", 70)
+    archive.publish()
+    version = archive.catalog.current_index(archive.stored.id)
+    mean = archive.catalog.generation(version.generation_id).mean
+    matrix = np.ascontiguousarray(np.random.default_rng(3).normal(size=(NARROW, SKETCH_LENGTH)), np.float32)
+    rows = unit_sketches(drawn.vectors, mean) @ matrix.T
+    data = build(rows, drawn.ids, factory="IVF4,SQ8", narrowed=matrix)
+    file, digest = write_index(archive.home, archive.stored.fingerprint, data)
+    fields = {field.name: getattr(version, field.name) for field in dataclasses.fields(NewIndexVersion)}
+    older = NewIndexVersion(**fields | {"file": file, "sha256": digest, "factory": "IVF4,SQ8"})
+    archive.catalog.publish_index(older, archive.catalog.measures(version.id))
+    result = archive.search(drawn.vectors[7], 3)
+    assert (result.hits[0].volume_id, result.index_version) == (drawn.ids[7], version.id + 1)
+    archive.add(draw(5, 2), start=70)
+    archive.publish()
+    version = archive.catalog.current_index(archive.stored.id)
+    index = read_index(archive.home, version.file, version.sha256)
+    assert (index.dim, index.size) == (SKETCH_LENGTH, 72)
     archive.catalog.close()
