@@ -137,11 +137,13 @@ class SketchIndex:
         self.dim = int(index.d)
         self.size = int(index.ntotal)
         self._ivf = faiss.try_extract_index_ivf(index)
-        self._is_narrowed = isinstance(index, faiss.IndexPreTransform)
+        is_narrowed = isinstance(index, faiss.IndexPreTransform)
+        self._map = faiss.downcast_VectorTransform(index.chain.at(0)) if is_narrowed else None  # type: ignore[attr-defined]
+        self._inner = faiss.downcast_index(index.index) if is_narrowed else index  # type: ignore[attr-defined]
         self._is_one_bit = self._ivf is not None and isinstance(faiss.downcast_index(self._ivf), faiss.IndexIVFRaBitQ)
         self.lists = int(self._ivf.nlist) if self._ivf else 0
         self.code_bytes = int(self._ivf.code_size) if self._ivf else 4 * self.dim
-        self._card = _on_card(index)
+        self._card = _on_card(self._inner)
         self._card_lock = threading.Lock()
 
     @classmethod
@@ -172,6 +174,20 @@ class SketchIndex:
         """How uneven the lists are: 1 where all are of one length; a search costs in proportion to it."""
         return float(self._ivf.invlists.imbalance_factor()) if self._ivf and self._ivf.invlists else 1.0
 
+    def mapped(self, queries: Float32[np.ndarray, "q dim"]) -> Float32[np.ndarray, "q held"]:
+        """The numbers that the index holds of a scan, by its own map where it has one: made once for several searches.
+
+        Raises:
+            IndexFileError: sketches of another length.
+        """
+        if queries.shape[1] == self._inner.d:
+            return _contiguous(queries)
+        if queries.shape[1] != self.dim or self._map is None:
+            raise IndexFileError(f"{queries.shape[1]} numbers for an index that takes {self.dim}: rebuild the index")
+        with _translated("search"):
+            numbers: Float32[np.ndarray, "q held"] = self._map.apply(_contiguous(queries))
+            return numbers
+
     def search(
         self,
         queries: Float32[np.ndarray, "q dim"],
@@ -183,7 +199,7 @@ class SketchIndex:
         """Ids of the nearest sketches of each query, nearest first.
 
         Args:
-            queries: unit sketches.
+            queries: unit sketches, or what `mapped` makes of them.
             k: candidates a query; fewer come back where the lists visited hold fewer.
             nprobe: lists to visit, at most `lists`; without meaning where there are none.
             selection: the only ids that may come back.
@@ -191,16 +207,14 @@ class SketchIndex:
         Raises:
             IndexFileError: sketches of another length.
         """
-        if queries.shape[1] != self.dim:
-            raise IndexFileError(f"{queries.shape[1]} numbers for an index that takes {self.dim}: rebuild the index")
-        data, wanted = _contiguous(queries), min(k, self.size)
+        data, wanted = self.mapped(queries), min(k, self.size)
         with _translated("search"):
             settings = self._settings(nprobe, selection)
             if self._card is not None and selection.is_all:
                 with self._card_lock:  # a card's memory is for one search at a time
                     _, found = self._card.search(data, wanted, params=settings)
             else:
-                _, found = self._index.search(data, wanted, params=settings)
+                _, found = self._inner.search(data, wanted, params=settings)
         return [row[row >= 0] for row in found]
 
     def _settings(self, nprobe: int, selection: Selection) -> faiss.SearchParameters:
@@ -210,10 +224,7 @@ class SketchIndex:
         visited = max(1, min(nprobe, self.lists))
         if self._is_one_bit:
             return faiss.IVFRaBitQSearchParameters(sel=selector, nprobe=visited, qb=QUERY_BITS)  # type: ignore[call-arg]
-        settings = faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
-        if self._is_narrowed:
-            return faiss.SearchParametersPreTransform(index_params=settings)  # type: ignore[call-arg]
-        return settings
+        return faiss.SearchParametersIVF(sel=selector, nprobe=visited)  # type: ignore[call-arg]
 
     def extended(
         self,
@@ -354,8 +365,7 @@ def _on_card(index: faiss.Index) -> faiss.Index | None:
     """A copy of the index on the graphics cards, or None: no card, or a kind of index that FAISS has not for them."""
     if not faiss.get_num_gpus():
         return None
-    is_wrapped = isinstance(index, faiss.IndexIDMap2 | faiss.IndexPreTransform)
-    inner = faiss.downcast_index(index.index) if is_wrapped else index  # type: ignore[attr-defined]
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexIDMap2) else index
     if not isinstance(inner, faiss.IndexFlat | faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer):
         return None
     return faiss.index_cpu_to_all_gpus(index)

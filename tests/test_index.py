@@ -202,7 +202,8 @@ def test_an_index_is_made_and_read_where_simpleitk_is_imported_too():
         "    assert index.ids.tolist() == list(range(7, 67)), factory\n"
         "eye = np.eye(8, 16, dtype=np.float32)\n"
         "data = build(rows @ eye.T, np.arange(60), factory='IVF4,SQ8', narrowed=eye)\n"
-        "assert load(data, sha256=hashlib.sha256(data).hexdigest()).code_bytes == 8\n"
+        "index = load(data, sha256=hashlib.sha256(data).hexdigest())\n"
+        "assert (index.code_bytes, index.search(rows[:1], 60, nprobe=4)[0].size) == (8, 60)\n"
     )
     for order in ("import SimpleITK, faiss\n", "import faiss, SimpleITK\n"):
         done = subprocess.run([sys.executable, "-c", order + made], capture_output=True, text=True, check=False)

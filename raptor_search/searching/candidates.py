@@ -133,7 +133,7 @@ class Asked:
     def _sketch(self) -> Float32[np.ndarray, "1 dim"]:
         """What the index is asked with."""
         taken = inputs(self.reranker.query[np.newaxis], self.stored.spec, self._index.dim)
-        return centred(taken, self.serving.small_mean)
+        return self._index.mapped(centred(taken, self.serving.small_mean))
 
     def _by_index(self) -> Iterator[Round]:
         serving, index = self.serving, self.serving.index
