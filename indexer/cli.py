@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
-from indexer import label_commands
+from indexer import label_commands, search_command
+from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
 from indexer.upkeep import commands as upkeep_commands
-from raptor_search.errors import RaptorError, ReadError, UsageError
+from raptor_search.errors import RaptorError
 
 __all__ = ["app", "main"]
 
@@ -31,12 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(upkeep_commands)
-out = Console()
-err = Console(stderr=True)
-
-Home = Annotated[
-    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
-]
 Paths = Annotated[list[Path], typer.Argument(help="Files and folders: DICOM, NIfTI, NRRD, MHA, npz, zips of them.")]
 Encoder = Annotated[
     str | None,
@@ -70,8 +64,6 @@ Volume = Annotated[
     str | None,
     typer.Option("--volume-index", help="Volume of 4D files that is taken, from 0, or `all` for each as its own."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-DEFAULT_HOME = Path("raptor-archive")
 
 
 @app.command()
@@ -189,54 +181,7 @@ def embed(
         raise typer.Exit(EXIT_QUARANTINED)
 
 
-@app.command()
-def search(
-    scan: Annotated[Path, typer.Argument(help="A scan: a file, a folder or zip of one DICOM series.")],
-    home: Home = DEFAULT_HOME,
-    k: Annotated[int, typer.Option("-k", help="Hits.", min=1)] = 10,
-    where: Annotated[str | None, typer.Option(help="A filter, such as \"modality = 'CT' and age > 60\".")] = None,
-    exclude_patient: Annotated[str | None, typer.Option(help="Leave out the scans of this patient id.")] = None,
-    like: Annotated[list[int] | None, typer.Option(help="Volume id of an example that hits should resemble.")] = None,
-    unlike: Annotated[list[int] | None, typer.Option(help="Volume id of one that they should not.")] = None,
-    region: Annotated[
-        list[str] | None, typer.Option(help="Cells to compare, PLANE:ROWS,COLUMNS, such as axial:4-7,9-11.")
-    ] = None,
-    collapse: Annotated[bool, typer.Option("--collapse", help="Show equal scans once.")] = False,
-    volume_index: Annotated[
-        int | None, typer.Option("--volume-index", help="Volume of a 4D file that is the query, from 0.", min=0)
-    ] = None,
-    spec: Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Find the archive's scans most similar to one scan."""
-    from indexer import render
-    from indexer.progress import Terminal
-    from raptor_search.archive import Archive
-    from raptor_search.searching.region import parse_region
-
-    regions = [parse_region(text) for text in region or ()]
-    scan = scan if volume_index is None else scan.with_name(f"{scan.name}#t{volume_index}")
-    with Archive.open(home) as archive:
-        try:
-            with Terminal(err).counting("Embedding") as count:
-                result = archive.search(
-                    scan,
-                    k=k,
-                    where=where,
-                    exclude_patient=exclude_patient,
-                    like=like or (),
-                    unlike=unlike or (),
-                    region=regions,
-                    collapse=collapse,
-                    spec=spec,
-                    progress=count,
-                )
-        except ReadError as error:  # its own message names no path, so that it can be stored
-            raise UsageError(f"{scan}: {error.message}") from error
-        if as_json:
-            print(json.dumps(result.to_dict(), indent=2))
-        else:
-            render.hits(out, result, archive.notice)
+search_command.register(app)
 
 
 @app.command()

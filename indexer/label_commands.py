@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from indexer.parameters import DEFAULT_HOME, Home, Json, Spec, err, out
 from raptor_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,18 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-out = Console()
-err = Console(stderr=True)
-
 METHODS = ("knn", "logistic")
 SPREAD_METHODS = ("knn", "diffusion")
-DEFAULT_HOME = Path("raptor-archive")
 
-Home = Annotated[
-    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
-]
-Spec = Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Label = Annotated[str, typer.Argument(help="A label, or a column such as sex.")]
 
 

@@ -1,25 +1,29 @@
 """What the `raptor` command prints: tables for people, plain dictionaries for `--json`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from raptor_search.archive import ArchiveStatus
 from raptor_search.search import Hit, SearchResult
+from raptor_search.searching.region import PLANES
 
 if TYPE_CHECKING:
     from indexer.pipeline import IndexReport
     from raptor_search.errors import ReadError
+    from raptor_search.explain import Shares
     from raptor_search.readers import Source
 
 __all__ = ["export_json", "hits", "report", "report_json", "status"]
 
 SHOWN_QUARANTINE = 20
 SHOWN_LINES = 20
+SHOWN_CELLS = 5
 
 
 def export_json(out: Path, written: Sequence[Path], refused: Sequence[tuple["Source", "ReadError"]]) -> dict[str, Any]:
@@ -98,11 +102,22 @@ def _about_tables(done: "IndexReport") -> Iterator[str]:
             yield f"{name}: columns not kept (`--keep COLUMN` keeps one): {', '.join(columns)}"
 
 
-def hits(out: Console, result: SearchResult, notice: str | None) -> None:
-    """Hits, two lines each so that a path can be copied whole, with what the scores mean."""
+def hits(out: Console, result: SearchResult, notice: str | None, parts: Mapping[int, "Shares"]) -> None:
+    """Hits, two lines each so that a path can be copied whole, with what the scores mean.
+
+    Args:
+        out: where to.
+        result: the answer.
+        notice: what every reader of results must know.
+        parts: by volume, what the scores are the sum of; a third line for each that is there.
+    """
     for hit in result.hits:
         out.print(_hit_line(hit), soft_wrap=True, highlight=False, markup=False, style="bold")
         out.print(f"              {hit.source}", soft_wrap=True, highlight=False, markup=False)
+        if hit.volume_id in parts:
+            out.print(
+                f"              {_parts_line(parts[hit.volume_id])}", soft_wrap=True, highlight=False, markup=False
+            )
     answer = "exact" if result.exact else "approximate"
     out.print(
         f"Cosine score, centring: {result.centring}{_percent(result)}. {answer} answer; "
@@ -120,6 +135,14 @@ def _percent(result: SearchResult) -> str:
     return "; %: pairs of different patients in the archive that are less alike" if known else ""
 
 
+def _parts_line(parts: "Shares") -> str:
+    """The cells with the greatest shares of a score, as `--region` names cells."""
+    order = parts.cells.ravel().argsort()[::-1][:SHOWN_CELLS]
+    places = zip(*np.unravel_index(order, parts.cells.shape), strict=True)
+    named = (f"{PLANES[plane]}:{row},{column} {parts.cells[plane, row, column]:+.3f}" for plane, row, column in places)
+    return "most from " + "  ".join(named)
+
+
 def _hit_line(hit: Hit) -> str:
     metadata = hit.metadata
     labels = ", ".join(f"{name}={value}" for name, value in metadata["labels"].items())
@@ -127,7 +150,12 @@ def _hit_line(hit: Hit) -> str:
     mark = " (same bytes)" if hit.duplicate else ""
     copies = f" (and {len(hit.copies)} equal)" if hit.copies else ""
     above = "" if hit.percentile is None else f"{hit.percentile:5.1f}%  "
-    return f"{hit.rank:4}  {hit.score:6.3f}  {above}" + "  ".join(fact for fact in facts if fact) + mark + copies
+    return (
+        f"{hit.rank:4}  {hit.score:6.3f}  {above}case {hit.volume_id}  "
+        + "  ".join(fact for fact in facts if fact)
+        + mark
+        + copies
+    )
 
 
 def status(out: Console, facts: ArchiveStatus) -> None:

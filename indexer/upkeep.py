@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
 from raptor_search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,17 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["commands"]
 
 EXIT_DAMAGED = 4
-DEFAULT_HOME = Path("raptor-archive")
 SHOWN_PROBLEMS = 20
 
 commands = typer.Typer()
-out = Console()
-err = Console(stderr=True)
-
-Home = Annotated[
-    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Sources = Annotated[list[Path] | None, typer.Argument(help="Files and folders as they were indexed.")]
 Patient = Annotated[str | None, typer.Option(help="All scans of this patient id.")]
 

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
     from raptor_search.readers import Scan
 
 __all__ = ["Question", "Questioning"]
+
+PSEUDONYM = re.compile(r"P-([0-9a-f]{8})")
+"""A patient as hits show them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,7 +86,7 @@ class Questioning(Comparing):
                 left out of the hits.
             k: hits; never fewer while k scans pass the filters.
             where: a filter, such as "modality = 'CT' and age > 60".
-            exclude_patient: a patient id, as the files have it, whose scans are left out.
+            exclude_patient: a patient id, as the files have it, or the pseudonym in a hit, whose scans are left out.
             exclude_same_patient: leave out the scans of the query's own patient.
             like: ids of volumes that pull the query towards them; they are left out of the hits.
             unlike: ids of volumes that push it away; likewise.
@@ -254,9 +258,10 @@ class Questioning(Comparing):
         elif same_patient and question.patient_key:
             keys.add(question.patient_key)
         if patient is not None:
-            key = self.key.digest("patient", patient.strip())
-            keys.add(key)
-            spec_id = question.stored.id
-            if not self.catalog.patient_volumes(spec_id, key).size:
+            named = {self.key.digest("patient", patient.strip())}
+            if found := PSEUDONYM.fullmatch(patient.strip()):
+                named |= set(self.catalog.patients_called(found[1]))
+            keys |= named
+            if not any(self.catalog.patient_volumes(question.stored.id, key).size for key in named):
                 notes.append("no scan of the archive is of the patient to be left out")
         return keys, notes

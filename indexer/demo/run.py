@@ -37,7 +37,7 @@ def run_demo(home: Path, *, seed: int, out: Console, err: Console) -> DemoArchiv
     with Archive.open(home) as archive:
         archive.catalog.set_setting(NOTICE, _notice(sources))
         out.print(f"\nA first search, with the held-out scan {held_out[0]}", soft_wrap=True, highlight=False)
-        render.hits(out, archive.search(held_out[0], k=5), archive.notice)
+        render.hits(out, archive.search(held_out[0], k=5), archive.notice, {})
         with err.status("Drawing the cohort map (UMAP)"):
             archive.draw_map()
     out.print("\nUpload one of these in the page:", highlight=False)

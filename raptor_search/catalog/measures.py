@@ -84,6 +84,16 @@ class MeasureQueries(VectorQueries):
         with self._database.read() as session:
             return np.array(sorted(session.scalars(query)), dtype=np.int64)
 
+    def patients_called(self, pseudonym: str) -> list[str]:
+        """The keyed hashes of the patients that a pseudonym stands for, sorted; rarely more than one.
+
+        Args:
+            pseudonym: the first digits of a hash, as `VolumeRecord.subject` gives them.
+        """
+        query = select(VolumeRow.patient_key).where(VolumeRow.patient_key.startswith(pseudonym, autoescape=True))
+        with self._database.read() as session:
+            return sorted({key for key in session.scalars(query) if key is not None})
+
 
 def add_measures(session: Session, version_id: int, measures: IndexMeasures) -> None:
     """Store what was measured on an index version, within the transaction that publishes it."""

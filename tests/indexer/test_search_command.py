@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.indexer.command import Raptor
@@ -45,3 +46,39 @@ def test_examples_regions_and_equal_scans(raptor: Raptor, indexed: Path, home: P
     one_line(raptor("search", indexed, "--home", home, "--region", "axial"), "PLANE:ROWS,COLUMNS")
     one_line(raptor("search", indexed, "--home", home, "--like", "77"), "no volume 77")
     one_line(raptor("index", indexed, "--home", home, "--index", "IVF,no"), "--index", "FAISS factory string")
+
+
+def test_a_case_of_the_archive_asks_and_its_patient_may_be_left_out(raptor: Raptor, indexed: Path, home: Path) -> None:
+    plain = raptor("search", indexed, "--home", home, "--json").json["hits"]
+    case = next(hit for hit in plain if Path(hit["source"]) == indexed)
+    asked = raptor("search", "--case", str(case["volume_id"]), "--home", home, "--json").json["hits"]
+    assert [hit["volume_id"] for hit in asked] == [h["volume_id"] for h in plain if h["volume_id"] != case["volume_id"]]
+
+    pseudonym = case["metadata"]["patient"]
+    own = {hit["volume_id"] for hit in plain if hit["metadata"]["patient"] == pseudonym}
+    for left_out in (["--exclude-same-patient"], ["--exclude-patient", pseudonym]):
+        others = raptor("search", indexed, "--home", home, *left_out, "--json").json
+        assert {hit["volume_id"] for hit in others["hits"]} == {hit["volume_id"] for hit in plain} - own
+        assert not any("left out" in note for note in others["notes"])
+    nobody = raptor("search", indexed, "--home", home, "--exclude-patient", "P-00000000", "--json").json
+    assert len(nobody["hits"]) == len(plain)
+    assert any("no scan of the archive is of the patient" in note for note in nobody["notes"])
+
+    one_line(raptor("search", "--home", home), "a scan's path, or --case ID")
+    one_line(raptor("search", indexed, "--case", "1", "--home", home), "expected one question")
+    one_line(raptor("search", "--case", "77", "--home", home), "no volume 77")
+    one_line(raptor("search", "--case", "1", "--volume-index", "0", "--home", home), "names its volume already")
+    one_line(raptor("search", ".", "--volume-index", "0", "--home", home), "expected a 4D file")
+
+
+def test_explained_hits_say_which_cells_their_scores_add_up_from(raptor: Raptor, indexed: Path, home: Path) -> None:
+    answer = raptor("search", indexed, "--home", home, "--explain", "--json").json
+    for hit in answer["hits"]:
+        parts = np.array(hit["shares"]["cells"])
+        assert parts.sum() + sum(hit["shares"]["cls"]) == pytest.approx(hit["score"], abs=1e-5)
+    shown = raptor("search", indexed, "--home", home, "--explain", "-k", "3").out
+    best = np.array(answer["hits"][2]["shares"]["cells"])
+    plane, row, column = np.unravel_index(best.argmax(), best.shape)
+    name = ("axial", "coronal", "sagittal")[plane]
+    assert f"most from {name}:{row},{column} {best.max():+.3f}" in shown
+    assert f"case {answer['hits'][2]['volume_id']}  " in shown

@@ -1,0 +1,20 @@
+"""What several commands share: the archive's folder, its specs, `--json`, and where they write."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+__all__ = ["DEFAULT_HOME", "Home", "Json", "Spec", "err", "out"]
+
+DEFAULT_HOME = Path("raptor-archive")
+
+Home = Annotated[
+    Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
+]
+Spec = Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+out = Console()
+err = Console(stderr=True)
