@@ -156,12 +156,15 @@ def write_archive(folder: Path, count: int, voxels: NDArray[np.int16] | None = N
 
 def child_report(folder: Path, slices: dict[str, int], pairs: int) -> dict[str, object]:
     found_at = write_large(folder, slices)
-    print(f"\nchild process: CPU seconds of {pairs} pairs, medians; overhead with its quartiles, bar {CHILD_BAR:+.0%}")
+    print(
+        f"\nchild process: CPU seconds, medians of {pairs} warm pairs; overhead and its quartiles, bar {CHILD_BAR:+.0%}"
+    )
     overheads = {name: child_overhead(found(path), pairs) for name, path in found_at.items()}
     for name, one in overheads.items():
         print(
             f"{name:8}{one.megabytes:6.0f} MB  alone {one.here:.2f}  with a child {one.there:.2f}  "
-            f"{one.median:+.0%} [{one.low:+.0%}, {one.high:+.0%}]  by the least of each {one.of_least:+.0%}"
+            f"{one.median:+.0%} [{one.low:+.0%}, {one.high:+.0%}]  by the least of each {one.of_least:+.0%}\n"
+            f"{'':19}first reading of a fresh child {one.first:.2f}"
         )
     return {
         "child_overhead": max(one.median for one in overheads.values()),

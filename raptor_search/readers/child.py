@@ -17,7 +17,7 @@ from raptor_search.errors import ReadError, UsageError
 from raptor_search.intensity import choose_rule
 from raptor_search.preview import three_planes
 from raptor_search.readers import inflating
-from raptor_search.readers.memory import share_large_arrays
+from raptor_search.readers.memory import borrow, share_large_arrays
 from raptor_search.readers.reading import content_digest, find_file, read_identity, read_with_digest
 from raptor_search.readers.result import ReadResult
 from raptor_search.readers.source import Source
@@ -53,9 +53,10 @@ def serve(fd: int, folder: Path, *, memory: int, inflated: int) -> None:
             send(parent, READY)
             _discard_output()
             while True:
-                seconds, request = receive(parent)
+                seconds, request = receive(parent, blocks=borrow)
                 signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
                 send(parent, _answer(request))
+                borrow(())
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 del request
         except Broken:

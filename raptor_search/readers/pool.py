@@ -1,7 +1,7 @@
 """Reading in child processes that are reused: a decoder that crashes, hangs or eats memory costs one file.
 
 A child is a program of its own (no fork of a parent with threads, no second run of its `__main__`), reached over a
-socket. Voxels come as memory that both map, so that nothing is copied.
+socket. Voxels come as memory that both map, so that nothing is copied; a parent that is done with it lends it again.
 """
 
 import json
@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from raptor_search.errors import READ_CODES, RaptorError, ReadError, UsageError
+from raptor_search.readers.lending import Shelf
 from raptor_search.readers.limits import Limits
 from raptor_search.readers.result import ReadResult
 from raptor_search.readers.scan import Identity
@@ -218,6 +219,7 @@ class _Child:
     def __init__(self, limits: Limits, prelude: Path | None) -> None:
         self._limits = limits
         self._prelude = prelude
+        self._blocks = Shelf(largest=limits.memory)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._folder: Path | None = None
@@ -235,8 +237,8 @@ class _Child:
         """
         connection = self._socket or self._start()
         self.path = path
-        send(connection, (seconds, request))
-        answer = receive(connection, seconds)
+        send(connection, (seconds, request), self._blocks.lend())
+        answer = receive(connection, seconds, blocks=self._blocks.received)
         if not isinstance(answer, tuple) or not answer:
             raise Broken("an answer that cannot be")
         return answer
@@ -269,7 +271,7 @@ class _Child:
                 )
             self._socket = ours
         try:
-            receive(ours, START_SECONDS)
+            receive(ours, START_SECONDS, blocks=self._blocks.received)
         except (Broken, TimeoutError) as error:
             said = (self._folder / "stderr").read_text(errors="replace").strip().splitlines()
             raise RaptorError(f"a reading process did not start: {said[-1] if said else 'no word from it'}") from error
@@ -283,6 +285,7 @@ class _Child:
         """
         with self._lock:
             self._ended = True
+            self._blocks.close()
             if self._socket is not None:
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for an answer

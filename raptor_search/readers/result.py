@@ -13,7 +13,7 @@ class ReadResult:
     """One scan, read.
 
     Attributes:
-        scan: voxels (read-only, in memory that is shared with nobody else and freed with the array) and metadata.
+        scan: voxels (read-only, in memory that nobody else touches while an array lies in it) and metadata.
         digest: as `content_digest` gives it.
         preview: PNG of the three middle planes.
         rule: the window that its voxels choose.

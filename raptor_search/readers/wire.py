@@ -12,13 +12,15 @@ import pickle
 import socket
 import struct
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raptor_search.readers.memory import SharedBlock, mapped, shared_block
+from raptor_search.readers.lending import Lease, Shelf
+from raptor_search.readers.memory import SharedBlock, shared_block
 
 __all__ = ["Broken", "receive", "send"]
 
@@ -76,7 +78,7 @@ class _Packer(pickle.Pickler):
                 [order.index(axis) for axis in range(array.ndim)],
             )
         found = shared_block(array)
-        if found is None:
+        if found is None or found[0].is_handed_over:
             block = SharedBlock.of_bytes(array.nbytes)
             copy: NDArray[np.generic] = np.ndarray(lying.shape, array.dtype, buffer=block)
             copy[...] = lying
@@ -88,9 +90,9 @@ class _Packer(pickle.Pickler):
 
 
 class _Unpacker(pickle.Unpickler):
-    def __init__(self, content: bytes, fds: list[int]) -> None:
+    def __init__(self, content: bytes, blocks: Sequence[Lease]) -> None:
         super().__init__(io.BytesIO(content))
-        self._fds = fds
+        self._blocks = blocks
 
     def find_class(self, module: str, name: str) -> type:
         """A frozen dataclass of ours, or nothing."""
@@ -110,7 +112,7 @@ class _Unpacker(pickle.Unpickler):
             case ("inline", str(dtype), shape, bytes(content), list(axes)):
                 return np.frombuffer(content, _plain(dtype)).reshape(shape).transpose(axes)
             case ("shared", int(number), str(dtype), shape, strides, int(offset)):
-                return mapped(self._fds[number], shape, _plain(dtype), strides, offset)
+                return self._blocks[number].array(shape, _plain(dtype), strides, offset)
         raise pickle.UnpicklingError("a value that no message holds")
 
 
@@ -121,8 +123,13 @@ def _plain(dtype: str) -> np.dtype[np.generic]:
     return found
 
 
-def send(to: socket.socket, message: object) -> None:
+def send(to: socket.socket, message: object, lent: Sequence[int] = ()) -> None:
     """Send plain values, dataclasses of ours, paths and arrays; arrays in shared blocks are not copied.
+
+    Args:
+        to: who listens.
+        message: with its arrays, whose blocks are the other side's from now on.
+        lent: files of further blocks that the other side may fill.
 
     Raises:
         Broken: nobody listens.
@@ -132,17 +139,26 @@ def send(to: socket.socket, message: object) -> None:
     _Packer(packed, blocks).dump(message)
     content = packed.getvalue()
     try:
-        socket.send_fds(to, [HEADER.pack(len(content), len(blocks))], [block.fd for block in blocks])
+        fds = [*(block.fd for block in blocks), *lent]
+        socket.send_fds(to, [HEADER.pack(len(content), len(fds))], fds)
         to.sendall(content)
     except OSError as error:
         raise Broken("the other side is gone") from error
+    for block in blocks:
+        block.is_handed_over = True
 
 
-def receive(source: socket.socket, seconds: float | None = None) -> Any:
+def receive(
+    source: socket.socket,
+    seconds: float | None = None,
+    *,
+    blocks: Callable[[Sequence[int]], Sequence[Lease]] | None = None,
+) -> Any:
     """The next message.
 
     Args:
         source: where it comes from.
+        blocks: makes of the files that come along the memory in which arrays lie; None lets them go with their arrays.
         seconds: to wait for all of it; None means for ever.
 
     Raises:
@@ -157,10 +173,11 @@ def receive(source: socket.socket, seconds: float | None = None) -> Any:
         head += _exactly(source, HEADER.size - len(head), until) if head else b""
         if not head or flags & socket.MSG_CTRUNC:
             raise Broken("the other side is gone")
-        size, blocks = HEADER.unpack(head)
-        if size > MAX_MESSAGE or blocks != len(fds):
+        size, count = HEADER.unpack(head)
+        if size > MAX_MESSAGE or count != len(fds):
             raise Broken("a message that cannot be")
-        return _Unpacker(_exactly(source, size, until), fds).load()
+        content = _exactly(source, size, until)
+        return _Unpacker(content, (blocks or Shelf(kept=0).received)(fds)).load()
     except TimeoutError:
         raise
     except OSError as error:
@@ -177,7 +194,7 @@ def receive(source: socket.socket, seconds: float | None = None) -> Any:
     ) as error:
         raise Broken("a message that cannot be") from error
     finally:
-        for fd in fds:  # the arrays hold mappings of their own
+        for fd in fds:  # whoever needs them has copies
             os.close(fd)
 
 
