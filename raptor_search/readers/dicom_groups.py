@@ -1,24 +1,24 @@
 """Which DICOM files are images of a volume, and which of them belong together."""
 
+import hashlib
 import os
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from raptor_search.errors import ReadError
-from raptor_search.readers.dicom_facts import Facts
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
 from raptor_search.readers.dicom_frames import Frame, frames_of
 from raptor_search.readers.dicom_kinds import why_no_volume
 from raptor_search.readers.dicom_mosaic import is_mosaic
+from raptor_search.readers.dicom_slices import PLACE, Slice, SliceStore
 from raptor_search.readers.dicom_stacks import alike, has_repeats, part
 from raptor_search.readers.source import Refused, Skipped, Source, StackPlace
 
-__all__ = ["TAGS", "SeriesGroups", "Slice", "look_at_dicom"]
+__all__ = ["TAGS", "SeriesGroups", "look_at_dicom"]
 
 TAGS = (
     "SOPClassUID",
@@ -34,55 +34,9 @@ TAGS = (
 )
 """All that is read of a file before it is known to be needed."""
 
-PLACE = struct.Struct("<11d")
-"""Position, cosines and spacing of a slice: a tenth of the memory that tuples take, for archives of millions."""
-
 COPY = "copy of a DICOM image"
 SCOUT = "DICOM image beside its series (of another orientation, size or kind)"
 LOCALIZER = "DICOM localizer"
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One DICOM file of an image series, as little of it as grouping needs.
-
-    Attributes:
-        path: of the file.
-        series: SeriesInstanceUID.
-        instance: SOPInstanceUID.
-        size: rows and columns.
-        stored: bytes of the file.
-        mtime_ns: of the file.
-        place: packed position, cosines and spacing of a file of one slice; empty where the whole header must be read.
-    """
-
-    path: Path
-    series: str
-    instance: str
-    size: tuple[int, int]
-    stored: int
-    mtime_ns: int
-    place: bytes
-
-    @property
-    def position(self) -> tuple[float, ...]:
-        """LPS mm of the first pixel's centre."""
-        return PLACE.unpack(self.place)[:3]
-
-    @property
-    def cosines(self) -> tuple[float, ...]:
-        """Directions of a row and of a column."""
-        return PLACE.unpack(self.place)[3:9]
-
-    @property
-    def spacing(self) -> tuple[float, ...]:
-        """Between rows and between columns, in mm."""
-        return PLACE.unpack(self.place)[9:]
-
-    @property
-    def facts(self) -> Facts:
-        """None: they are read where positions repeat."""
-        return ()
 
 
 def look_at_dicom(path: Path) -> Slice | str:
@@ -103,7 +57,9 @@ def look_at_dicom(path: Path) -> Slice | str:
         return Slice(
             path=path,
             series=series,
-            instance=str(header.get("SOPInstanceUID") or ""),
+            instance=hashlib.blake2b(
+                str(header.get("SOPInstanceUID") or "").encode(errors="surrogatepass"), digest_size=16
+            ).digest(),
             size=(int(header.get("Rows") or 0), int(header.get("Columns") or 0)),
             stored=status.st_size,
             mtime_ns=status.st_mtime_ns,
@@ -130,12 +86,12 @@ class SeriesGroups:
     """Slices by series, over any number of folders."""
 
     def __init__(self) -> None:
-        self._slices: defaultdict[str, list[Slice]] = defaultdict(list)
+        self._slices = SliceStore()
         self._damaged: Counter[Path] = Counter()
 
     def add(self, found: Slice) -> None:
         """Put one file with the others of its series."""
-        self._slices[found.series].append(found)
+        self._slices.add(found)
 
     def add_damaged(self, path: Path) -> None:
         """Note a DICOM file that cannot be read: it may be a slice of any series in its folder."""
@@ -145,9 +101,9 @@ class SeriesGroups:
         """The volumes of every series, in the order in which they were met, wherever their files lie.
 
         A series with a damaged file beside a slice of it is refused: without its first or last slice it would be
-        a shorter volume, and nothing would say so.
+        a shorter volume, and nothing would say so. The groups are empty afterwards.
         """
-        for slices in self._slices.values():
+        for slices in self._slices.taken():
             groups, copies = _without_copies(slices)
             yield from (Skipped(copy.path, COPY) for copy in copies)
             for group in groups:
@@ -223,7 +179,7 @@ def _without_copies(slices: list[Slice]) -> tuple[list[list[Slice]], list[Slice]
     instances = {one.instance for one in slices}
     if any(instances == {one.instance for one in folder} for folder in by_folder.values()):
         return list(by_folder.values()), []
-    met: dict[tuple[str, bytes], Path] = {}
+    met: dict[tuple[bytes, bytes], Path] = {}
     kept: list[Slice] = []
     copies: list[Slice] = []
     for one in slices:
