@@ -14,7 +14,7 @@ from raptor_search.catalog import Catalog, Ids, StoredSpec
 from raptor_search.errors import QueryError, UsageError
 from raptor_search.filters import Filter
 from raptor_search.scoring import best, centred
-from raptor_search.searching.background import NOTHING_SIMILAR, percentile
+from raptor_search.searching.background import NOTHING_SIMILAR, percentiles
 from raptor_search.searching.candidates import Asked
 from raptor_search.searching.feedback import combined
 from raptor_search.searching.hits import Hit, SearchResult
@@ -157,11 +157,12 @@ def _hits(
 ) -> tuple[Hit, ...]:
     """The hits that are still there: a volume may be replaced while others are scored."""
     there = catalog.located_volumes(list(ranking))
+    alike = percentiles([values[record.id] for record, _ in there], background)
     return tuple(
         Hit(
             rank=rank,
             score=values[record.id],
-            percentile=percentile(values[record.id], background),
+            percentile=alike[rank - 1],
             volume_id=record.id,
             source=source,
             exact=exact,

@@ -2,13 +2,16 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, Connection, Engine, Executable, UpdateBase, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, Executable, Select, UpdateBase, create_engine, event, make_url, select
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -170,6 +173,13 @@ def translated(name: str) -> Iterator[None]:
         raise CatalogError(f"the catalog {name} is busy: every connection is in use; try again") from error
 
 
+@lru_cache(maxsize=16)
+def _in_sqlite(statement: Select[*tuple[Any, ...]]) -> tuple[str, Mapping[str, Any]]:
+    """The text of a statement with named parameters, and the values that it has by itself."""
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    return str(compiled), {name: value for name, value in compiled.params.items() if value is not None}
+
+
 def _next_revision(session: Session) -> None:
     value = session.scalar(select(SettingRow.value).where(SettingRow.name == REVISION))
     session.merge(SettingRow(name=REVISION, value=str(int(value or 0) + 1)))
@@ -213,6 +223,23 @@ class Database:
         """A snapshot as `read` gives it, for statements on tables alone: what every search asks costs half as much."""
         with translated(self.name), self._read_engine.connect() as connection, connection.begin():
             yield connection
+
+    def ask(self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, int]) -> list[tuple[Any, ...]]:
+        """The rows of one small statement that every search asks.
+
+        On SQLite by the driver alone: the answer takes microseconds, and a transaction about it fifty.
+        """
+        if not self.is_sqlite:
+            with self.reading() as connection:
+                return [tuple(row) for row in connection.execute(statement, parameters)]
+        text, fixed = _in_sqlite(statement)
+        with translated(self.name):
+            pooled = self.engine.raw_connection()
+            try:
+                rows: list[tuple[Any, ...]] = pooled.cursor().execute(text, {**fixed, **parameters}).fetchall()
+                return rows
+            finally:
+                pooled.close()
 
     @contextmanager
     def write(self) -> Iterator[Session]:

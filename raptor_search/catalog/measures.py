@@ -29,9 +29,12 @@ _MOMENT = select(
     .where(IndexVersionRow.spec_id == bindparam("spec"), IndexVersionRow.is_current)
     .scalar_subquery(),
 )
-_EMBEDDED = select(EmbeddingRow.volume_id).where(
-    EmbeddingRow.spec_id == bindparam("spec"), EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True))
-)
+_EMBEDDED = select(EmbeddingRow.volume_id).where(EmbeddingRow.spec_id == bindparam("spec"))
+_IS_EMBEDDED = _EMBEDDED.where(EmbeddingRow.volume_id == bindparam("volume"))
+_ARE_EMBEDDED = _EMBEDDED.where(EmbeddingRow.volume_id.in_(bindparam("wanted", expanding=True)))
+
+ONE_BY_ONE = 4
+"""Volumes that are asked for singly."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,8 @@ class MeasureQueries(VectorQueries):
 
     def moment(self, spec_id: int) -> Moment:
         """The present moment of a spec: two rows, however large the archive is."""
-        with self._database.reading() as connection:
-            revision, version_id = connection.execute(_MOMENT, {"spec": spec_id}).one()
-            return Moment(int(revision or 0), version_id)
+        ((revision, version_id),) = self._database.ask(_MOMENT, {"spec": spec_id})
+        return Moment(int(revision or 0), version_id)
 
     def measures(self, version_id: int) -> IndexMeasures | None:
         """What was measured on an index version; None where nothing was, or the version is gone."""
@@ -69,8 +71,12 @@ class MeasureQueries(VectorQueries):
         """Those of the ids that are embedded under a spec, sorted."""
         found: list[int] = []
         for block in blocks(ids):
+            if len(block) <= ONE_BY_ONE:
+                for volume_id in block:
+                    found += [i for (i,) in self._database.ask(_IS_EMBEDDED, {"spec": spec_id, "volume": volume_id})]
+                continue
             with self._database.reading() as connection:
-                found.extend(connection.scalars(_EMBEDDED, {"spec": spec_id, "wanted": block}))
+                found.extend(connection.scalars(_ARE_EMBEDDED, {"spec": spec_id, "wanted": block}))
         return np.array(sorted(found), dtype=np.int64)
 
     def patient_volumes(self, spec_id: int, patient_key: str) -> Ids:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
-__all__ = ["NOTHING_SIMILAR", "background_quantiles", "percentile"]
+__all__ = ["NOTHING_SIMILAR", "background_quantiles", "percentiles"]
 
 NOTHING_SIMILAR = 95.0
 """Percentile of the background below which even the best hit is nothing similar: of twenty unrelated pairs, one is as
@@ -47,9 +47,9 @@ def background_quantiles(
     return quantiles.astype(np.float32)
 
 
-def percentile(score: float, quantiles: Float[np.ndarray, " q"]) -> float | None:
-    """The share of the background, in percent, that lies below a score; None where there is no background."""
+def percentiles(scores: Sequence[float], quantiles: Float[np.ndarray, " q"]) -> list[float | None]:
+    """The share of the background, in percent, that lies below each score; None where there is no background."""
     if not quantiles.size:
-        return None
+        return [None] * len(scores)
     percents = PERCENTS if quantiles.size == QUANTILES else np.linspace(0, 100, quantiles.size)
-    return float(np.interp(score, quantiles, percents))
+    return list(map(float, np.interp(scores, quantiles, percents)))

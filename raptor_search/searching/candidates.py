@@ -145,7 +145,7 @@ class Asked:
         if setting is None or not setting.rerank:
             return
         newer = self.passing.holds(self.indexes.newer(self.catalog, self.stored, serving))
-        newer = np.setdiff1d(newer, self.excluded)
+        newer = np.setdiff1d(newer, self.excluded) if newer.size else newer
         wanted = -(-setting.rerank * max(self.k, NEIGHBOURS) // NEIGHBOURS)
         # Lists are thinner for a filter than those that were measured: as many more of them hold as much.
         nprobe = int(np.ceil(setting.nprobe * max(1.0, setting.share / self._share)))
@@ -157,6 +157,12 @@ class Asked:
     def _nearest(self, wanted: int, nprobe: int) -> Ids:
         index, query = self._index, self._sketch
         selection: Selection = self.passing.selection
+        if selection.is_all and self.excluded.size <= wanted and nprobe < index.lists:
+            # Cheaper than to look for each scan among the excluded: as many more, and those dropped.
+            (found,) = index.search(query, wanted + self.excluded.size, nprobe=nprobe)
+            kept: Ids = found[(found[:, np.newaxis] != self.excluded).all(axis=1)][:wanted]
+            if kept.size == wanted:
+                return kept
         if self.excluded.size:
             selection = selection.without(self.excluded)
         (found,) = index.search(query, wanted, nprobe=nprobe, selection=selection)

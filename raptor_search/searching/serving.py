@@ -121,7 +121,7 @@ class IndexCache:
         with self._lock:
             held = self._serving.get(stored.id)
         if held and held.index and held.moment.version_id == moment.version_id:
-            return replace(held, moment=moment)
+            return held if held.moment == moment else replace(held, moment=moment)
         found = self._load(catalog, stored, moment)
         if found.index:
             with self._lock:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raptor_search.scoring import centred
-from raptor_search.searching.background import background_quantiles, percentile
+from raptor_search.searching.background import background_quantiles, percentiles
 
 
 def units(seed, n):
@@ -26,9 +26,9 @@ def test_quantiles_are_those_of_pairs_of_different_patients_and_bytes():
 def test_too_few_pairs_make_no_background():
     assert background_quantiles(units(1, 14), [None] * 14, [None] * 14).size == 0
     assert background_quantiles(units(1, 40), ["one"] * 40, [None] * 40).size == 0
-    assert percentile(0.5, np.empty(0)) is None
+    assert percentiles([0.5, 0.1], np.empty(0)) == [None, None]
 
 
 def test_a_percentile_is_the_share_of_pairs_below():
     quantiles = np.linspace(-0.5, 0.5, 1001)
-    assert [percentile(s, quantiles) for s in (-0.9, -0.5, 0.0, 0.25, 0.9)] == pytest.approx([0, 0, 50, 75, 100])
+    assert percentiles([-0.9, -0.5, 0.0, 0.25, 0.9], quantiles) == pytest.approx([0, 0, 50, 75, 100])
