@@ -103,6 +103,7 @@ def index(
     from indexer.progress import Terminal
     from indexer.recipe import Options
     from indexer.status_file import StatusFile
+    from raptor_search.readers.source import UNOPENED
     from raptor_search.readers.volumes4d import parse_volume_index
 
     options = Options(
@@ -134,7 +135,7 @@ def index(
         render.report(out, report, home)
     if report.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
-    if report.quarantined:
+    if report.quarantined or UNOPENED in report.skipped:
         raise typer.Exit(EXIT_QUARANTINED)
 
 

@@ -27,6 +27,7 @@ from raptor_search.index import check_factory
 from raptor_search.readers import Refused, Skipped, Source, discover
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
+from raptor_search.readers.source import UNOPENED
 from raptor_search.readers.tables import Table, find_participants, participants_below, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
 
@@ -170,6 +171,10 @@ def find_sources(
                     refuse(found.source, found.error)
                 case Skipped():
                     skipped[found.reason] += 1
+                    if found.reason == UNOPENED:
+                        progress.notice(
+                            f"{found.path}: {UNOPENED}; give yourself the right to read it, and run this again"
+                        )
     if not sources and not refused:
         raise UsageError(_nothing_found(paths, skipped))
     return sources, dict(skipped)
@@ -222,6 +227,7 @@ class _Run:
         self.tally = _Tally()
 
     def over(self, paths: list[Path]) -> IndexReport:
+        encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)  # a walk may take an hour
         sources = self._find(paths) if paths else self._find_known()
         beside = {table for path in paths if (table := find_participants(path)) is not None}
         own = {table.path.resolve() for table in self.tables}
@@ -229,7 +235,6 @@ class _Run:
         own |= {path.resolve() for path in beside}
         found += self._read_below({path.resolve() for path in participants_below(paths, sources)} - own)
         _check_kept(self.keep, [*self.tables, *found])
-        encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)
         refuse_without_rule(spec, sources)
         stored = self.catalog.add_spec(spec, self._provenance(encoder))
         self.archive.use_encoder(stored, encoder, weights=self.options.weights)

@@ -1,11 +1,11 @@
 """Which columns of a table are typed facts, and which look personal and are not kept."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raptor_search.readers.scan import POOLED_AGE
 
-__all__ = ["AGE_COLUMNS", "TYPED_COLUMNS", "column_name", "is_personal"]
+__all__ = ["AGE_COLUMNS", "TYPED_COLUMNS", "column_name", "holds_personal", "is_personal"]
 
 PERSONAL = re.compile(
     r"""
@@ -15,10 +15,31 @@ PERSONAL = re.compile(
     | (^|_)(patient|subject|participant|study|series|scan|visit)(name|uu?id|uid|id|mrn|date\w*|time|dt)(_|$)
     | (^|_)(address|street|city|zip|postcode|phone|telephone|email|e_mail|contact)(_|$)
     | (^|_)(physician|doctor|operator|radiologist|institution\w*|hospital|accession\w*|comments?|notes?|remarks?)(_|$)
+    | (^|_)(nachname|vorname|familienname|geb|gebdat|geburt\w*|datum|\w+datum|fall_?nr|fallnummer|strasse|stra_e)(_|$)
+    | (^|_)(plz|wohnort|ort|telefon\w*|arzt|bemerkung\w*|kommentar\w*|befundtext|krankenhaus|klinik|aufnahmetag)(_|$)
+    | (^|_)(nom|prenom|pr_nom|naissance|adresse|ville|medecin|m_decin|remarques?|commentaires?|hopital|h_pital)(_|$)
+    | (^|_)(nombres?|apellidos?|fecha\w*|nacimiento|direccion|direcci_n|ciudad|medico|m_dico|observaciones)(_|$)
+    | (^|_)(nome|cognome|sobrenome|nascita|nascimento|indirizzo|endereco|cidade|citta|codice_fiscale|medica|note)(_|$)
+    | (^|_)(naam|voornaam|achternaam|geboorte\w*|adres|woonplaats|bsn|opmerking\w*|tel_?fono|t_?l_?phone)(_|$)
+    | ^data(_(di|de|do|da|della|dell)\w*)?$
     """,
     re.VERBOSE,
 )
-"""Names, identifiers, dates, addresses, people and free text, as words of a column's name, or two run together."""
+"""Names, identifiers, dates, addresses, people and free text, as words of a column's name, or two run together: in
+English, German, French, Spanish, Italian, Portuguese and Dutch; letters beyond a to z read as "_" by then."""
+
+DATE = re.compile(
+    r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](19|20)?\d{2}"
+    r"|(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]))"
+    r"([T ]\d{1,2}:\d{2}.*)?"
+)
+"""A day, as written in most countries or in DICOM, with or without a time."""
+
+LONG_NUMBER = 6
+"""Digits from which a column of whole numbers of one length reads as numbers that somebody was given."""
+
+OWN_TEXTS = 10
+"""Rows from which a column whose texts are all different reads as names or free text: no label has a class a row."""
 
 AGE_COLUMNS = frozenset({"patient_age", "patientage", "age_at_scan", "age_years"})
 """Columns that are read as "age", and so pooled as it is."""
@@ -39,6 +60,37 @@ def column_name(text: str) -> str:
 def is_personal(name: str) -> bool:
     """Whether a column looks like a name, an identifier, a date, an address or free text."""
     return PERSONAL.search(name) is not None
+
+
+def holds_personal(cells: Sequence[str]) -> bool:
+    """Whether what a column holds looks like dates, e-mail addresses, numbers of people or cases, or free text.
+
+    Args:
+        cells: those that say something.
+    """
+    dates, addresses = (sum(known(cell) for cell in cells) for known in (_is_date, _is_address))
+    if 2 * max(dates, addresses) > len(cells):
+        return True
+    lengths = {len(cell) for cell in cells}
+    if cells and len(lengths) == 1 and max(lengths) >= LONG_NUMBER and all(cell.isdecimal() for cell in cells):
+        return True
+    return OWN_TEXTS <= len(cells) == len(set(cells)) and not any(_is_number(cell) for cell in cells)
+
+
+def _is_date(cell: str) -> bool:
+    return DATE.fullmatch(cell) is not None
+
+
+def _is_address(cell: str) -> bool:
+    return "@" in cell.strip("@")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _modality(text: str) -> str:

@@ -14,7 +14,7 @@ from raptor_search.readers.mha import mha_files, mha_volumes
 from raptor_search.readers.nifti import nifti_volumes
 from raptor_search.readers.npz import npz_splits
 from raptor_search.readers.sniffing import Kind, claimed_kind, sniff
-from raptor_search.readers.source import Refused, Skipped, Source
+from raptor_search.readers.source import UNOPENED, Refused, Skipped, Source
 from raptor_search.readers.volumes4d import VolumeIndex, members
 from raptor_search.readers.zips import holds_arrays, unpacked
 from raptor_search.volume import Format
@@ -101,7 +101,7 @@ def _walk(root: Path, visited: set[tuple[int, int]]) -> Iterator[Path | Skipped]
             visited.add((status.st_dev, status.st_ino))
             names = sorted(os.listdir(path), reverse=True)
         except OSError:
-            yield Skipped(path, "broken link" if path.is_symlink() else "cannot be opened")
+            yield Skipped(path, "broken link" if path.is_symlink() else UNOPENED)
             continue
         hidden = [name for name in names if name.startswith(".") or name == "__MACOSX"]
         yield from (Skipped(path / name, "hidden") for name in reversed(hidden))
@@ -136,7 +136,7 @@ def _look_at(
                 yield Refused(Source.at(path, FORMAT_OF_CLAIM[claim] if claim else "dicom"), error)
     except OSError as error:
         if claim is None:
-            yield Skipped(path, "cannot be opened")
+            yield Skipped(path, UNOPENED)
         else:
             if claim == "DICOM":
                 groups.add_damaged(path)

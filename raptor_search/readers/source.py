@@ -8,7 +8,7 @@ from pathlib import Path
 from raptor_search.errors import ReadError
 from raptor_search.volume import Format
 
-__all__ = ["Refused", "Skipped", "Source", "StackPlace", "bare_name"]
+__all__ = ["UNOPENED", "Refused", "Skipped", "Source", "StackPlace", "bare_name"]
 
 DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 
@@ -108,6 +108,10 @@ class Refused:
 
     source: Source
     error: ReadError
+
+
+UNOPENED = "cannot be opened"
+"""Why a file or folder was skipped that the system does not let this user read: there may be scans in it."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Tables beside the scans (participants.tsv, labels.csv): what their rows say about which scan.
 
-Columns of `ScanMetadata` fill what the file leaves open; every other one becomes a label, save those that look
-like names, identifiers or dates, or, where columns to keep are named, those that are not: `Table.dropped` says so.
+Columns of `ScanMetadata` fill what the file leaves open; every other one becomes a label, save those that look like
+names, identifiers or dates by their header or by what they hold, or, where columns to keep are named, those that are
+not: `Table.dropped` says so.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raptor_search.errors import UsageError
-from raptor_search.readers.columns import AGE_COLUMNS, TYPED_COLUMNS, column_name, is_personal
+from raptor_search.readers.columns import AGE_COLUMNS, TYPED_COLUMNS, column_name, holds_personal, is_personal
 from raptor_search.readers.joins import SERIES_COLUMNS, Join, Key, join_of
 from raptor_search.readers.records import records
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
@@ -111,13 +112,14 @@ def read_table(path: Path, *, strict: bool = True, keep: Sequence[str] | None = 
     lines = records(path)
     columns = _column_names(path, lines[0][1], strict=strict)
     join = join_of(path, columns)
-    unkept = _unkept(path, columns, join, keep)
+    for line, cells in lines[1:]:
+        if len(cells) != len(columns):
+            raise UsageError(f"{path.name}, line {line}: {len(cells)} cells; expected {len(columns)} as in the header")
+    unkept = _unkept(path, columns, join, keep) | (_private(columns, lines[1:]) if keep is None else set())
     dropped = tuple(name for name in columns if name in unkept and name not in join.columns)
     rows: dict[Key, Row] = {}
     unread = 0
     for line, cells in lines[1:]:
-        if len(cells) != len(columns):
-            raise UsageError(f"{path.name}, line {line}: {len(cells)} cells; expected {len(columns)} as in the header")
         row, misread = _row(line, dict(zip(columns, cells, strict=True)), join, dropped)
         if misread and strict:
             expected = TYPED_COLUMNS[misread[0]][1]
@@ -189,6 +191,19 @@ def _unkept(path: Path, columns: Sequence[str], join: Join, keep: Sequence[str] 
     return set(columns) - wanted
 
 
+def _private(columns: Sequence[str], lines: Sequence[tuple[int, list[str]]]) -> set[str]:
+    """The columns that are not kept for what they hold; typed ones are no such thing."""
+    by_column = zip(columns, zip(*(cells for _, cells in lines), strict=True), strict=True) if lines else ()
+    said = {name: [text for cell in cells if (text := _said(cell))] for name, cells in by_column}
+    return {name for name, cells in said.items() if name not in TYPED_COLUMNS and holds_personal(cells)}
+
+
+def _said(cell: str) -> str:
+    """A cell's text, or "" where it says nothing."""
+    text = " ".join(cell.split())
+    return "" if text.lower() in MISSING else text
+
+
 def _column_names(path: Path, header: list[str], *, strict: bool) -> tuple[str, ...]:
     """The columns' names; one that cannot be is refused, or "column 2", which no header reads as."""
     read = [column_name(text) for text in header]
@@ -217,8 +232,7 @@ def _fault(name: str) -> str | None:
 
 def _row(line: int, cells: dict[str, str], join: Join, dropped: tuple[str, ...]) -> tuple[Row, list[str]]:
     """What one line says, and the typed columns whose cells cannot be understood."""
-    tidy = {name: " ".join(cell.split()) for name, cell in cells.items()}
-    row = {name: value for name, value in tidy.items() if value.lower() not in MISSING}
+    row = {name: text for name, cell in cells.items() if (text := _said(cell))}
     typed: dict[str, Any] = {}
     misread: list[str] = []
     for name, (understand, _) in TYPED_COLUMNS.items():

@@ -382,3 +382,31 @@ def test_a_killed_run_goes_on_with_exact_counts(raptor: Raptor, scans: Path, hom
     found = raptor("search", scans / "scan4.nii.gz", "--home", home, "--json").json["hits"]
     assert len(found) == 6
     assert found[0]["source"].endswith("scan4.nii.gz")
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_told_by_the_exit_status(
+    raptor: Raptor, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "scans" / "open" / "scan.nii.gz", 1)
+    (tmp_path / "scans" / "closed").mkdir()
+    listed = os.listdir
+
+    def listdir(path: Path) -> list[str]:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr("os.listdir", listdir)
+    done = raptor("index", tmp_path / "scans", "--home", home, *LITE, "--json")
+    assert done.status == 3
+    assert f"{tmp_path / 'scans' / 'closed'}: cannot be opened; give yourself the right to read it" in done.err
+    assert (done.json["added"], done.json["skipped"]) == (1, {"cannot be opened": 1})
+
+
+def test_an_encoder_that_cannot_be_had_is_told_before_anything_is_looked_for(
+    raptor: Raptor, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("indexer.pipeline.discover", lambda *_, **__: pytest.fail("it looked for scans"))
+    one_line(
+        raptor("index", tmp_path, "--home", home, "--weights", tmp_path / "absent.safetensors"), "absent.safetensors"
+    )

@@ -226,6 +226,19 @@ def test_a_dicom_patient_stays_and_a_path_gives_way(tmp_path: Path) -> None:
         "patientid",
         "birthdate",
         "studydate",
+        "Geburtsdatum",
+        "Nachname",
+        "Straße",
+        "Aufnahmedatum",
+        "prénom",
+        "date de naissance",
+        "fecha_nacimiento",
+        "Apellidos",
+        "cognome",
+        "data di nascita",
+        "data",
+        "geboortedatum",
+        "achternaam",
     ],
 )
 def test_columns_that_look_personal_are_dropped_and_reported(tmp_path: Path, column: str) -> None:
@@ -238,10 +251,64 @@ def test_columns_that_look_personal_are_dropped_and_reported(tmp_path: Path, col
 
 @pytest.mark.parametrize(
     "column",
-    ["covid", "candidate", "update_count", "validity", "idh_status", "site", "named_entity", "timepoint", "forward"],
+    [
+        *(
+            "covid",
+            "candidate",
+            "update_count",
+            "validity",
+            "idh_status",
+            "site",
+            "named_entity",
+            "timepoint",
+            "forward",
+        ),
+        *("data_source", "database", "sort", "cortex", "orthosis", "nominal", "annotation"),
+    ],
 )
 def test_columns_that_only_resemble_them_are_kept(tmp_path: Path, column: str) -> None:
     assert labels(nifti(tmp_path / "a.nii"), scan(), table(tmp_path, f"file,{column}\na.nii,1\n")) == {column: "1"}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("1950-01-31", "n/a", "1949-12-01"),
+        ("31.1.1950", "1.12.1949", "unknown"),
+        ("1/31/50", "12/1/49"),
+        ("19500131", "19491201"),
+        ("2021-03-04T08:15:00", "2021-03-05 09:00"),
+        ("ada@clinic.example", "bob@clinic.example"),
+        ("00412345", "00412346", "00412345"),
+        tuple(f"Ms {name}" for name in "ABCDEFGHIJ"),
+    ],
+)
+def test_columns_that_hold_what_is_personal_are_dropped_whatever_their_header(
+    tmp_path: Path, cells: tuple[str, ...]
+) -> None:
+    lines = "".join(f"{row}.nii,{cell},{row % 2}\n" for row, cell in enumerate(cells))
+    rows = table(tmp_path, f"file,grading,grade\n{lines}")
+    assert rows.dropped == ("grading",)
+    assert all(set(row.labels) == {"grade"} for row in rows.rows.values())
+    assert read_table(tmp_path / "labels.csv", keep=["grading"]).dropped == ("grade",)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("n/a", ""),
+        ("2019", "2020", "2021"),
+        ("1.5", "2.25", "3.125"),
+        ("123456", "99"),
+        ("right", "left", "right"),
+        tuple(f"Ms {name}" for name in "ABCDEFGHI"),
+        tuple(f"Ms {name}" for name in "ABCDEFGHIA"),
+        tuple(f"0,{number}" for number in range(20)),
+    ],
+)
+def test_columns_that_hold_classes_and_measurements_are_kept(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    lines = "".join(f'{row}.nii,"{cell}"\n' for row, cell in enumerate(cells))
+    assert table(tmp_path, f"file,grading\n{lines}").dropped == ()
 
 
 def test_a_session_that_finds_no_scan_is_a_label_and_a_series_never(tmp_path: Path) -> None:
