@@ -16,7 +16,17 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LARGE", "SharedBlock", "borrow", "empty", "identity_of", "share_large_arrays", "shared_block", "slab"]
+__all__ = [
+    "LARGE",
+    "SharedBlock",
+    "borrow",
+    "empty",
+    "identity_of",
+    "rounded",
+    "share_large_arrays",
+    "shared_block",
+    "slab",
+]
 
 LARGE = 2**22
 """Bytes from which an array gets a block of its own."""
@@ -58,7 +68,7 @@ class SharedBlock(mmap.mmap):
             fd = _nameless_file()
         try:
             if not is_lent:
-                os.ftruncate(fd, _rounded(size))
+                os.ftruncate(fd, rounded(size))
             block = cls(fd, size, flags=mmap.MAP_SHARED | (POPULATE if is_lent else 0))
         except OSError as error:
             os.close(fd)
@@ -123,8 +133,8 @@ def _fitting(size: int) -> int | None:
     return best
 
 
-def _rounded(size: int) -> int:
-    """The next of the sizes that blocks have."""
+def rounded(size: int) -> int:
+    """The next of the sizes that blocks have, which is at most an eighth more."""
     if size < LARGE:
         return size
     step: int = 2 ** (size.bit_length() - 1) // STEPS

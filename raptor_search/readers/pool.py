@@ -23,6 +23,7 @@ from typing import Any, Self
 from raptor_search.errors import READ_CODES, RaptorError, ReadError, UsageError
 from raptor_search.readers.lending import Shelf
 from raptor_search.readers.limits import Limits
+from raptor_search.readers.memory import rounded
 from raptor_search.readers.result import ReadResult
 from raptor_search.readers.scan import Identity
 from raptor_search.readers.source import Source
@@ -219,7 +220,7 @@ class _Child:
     def __init__(self, limits: Limits, prelude: Path | None) -> None:
         self._limits = limits
         self._prelude = prelude
-        self._blocks = Shelf(largest=limits.memory)
+        self._blocks = Shelf(largest=rounded(limits.memory))
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._folder: Path | None = None
