@@ -19,6 +19,7 @@ __all__ = [
     "balanced_accuracy",
     "brier",
     "calibration_error",
+    "calibration_gaps",
     "confusion",
     "defined_mean",
     "reliability",
@@ -112,10 +113,15 @@ def calibration_error(answers: Answers, weights: Weights) -> Float[np.ndarray, "
     It is above 0 by chance even for perfect probabilities, the more so the fewer scans there are.
     """
     each = answers.weigh(weights)
+    return _divide(np.abs(each @ calibration_gaps(answers)).sum(axis=1), each.sum(axis=1))
+
+
+def calibration_gaps(answers: Answers) -> Float[np.ndarray, "n bins"]:
+    """Confidence less 1 where the answer is right, in the bin of the confidence; 0 in the others."""
     confidence, right = _confidence(answers)
     gaps = np.zeros((len(answers.codes), BINS))
     gaps[np.arange(len(gaps)), _bins(confidence)] = confidence - right
-    return _divide(np.abs(each @ gaps).sum(axis=1), each.sum(axis=1))
+    return gaps
 
 
 def reliability(answers: Answers) -> list[tuple[int, float, float]]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from raptor_search.statistics.calibration_interval import calibration_interval
 from raptor_search.statistics.classification import (
     Answers,
     accuracy,
@@ -41,8 +42,6 @@ RESAMPLES = 1000
 
 RANDOM_DRAWS = 20
 
-CHANCE_DRAWS = 200
-
 Weights = Float[np.ndarray, "b s"]
 
 CLASS_FIGURES: dict[str, tuple[Kind, Callable[[Answers, Weights], NDArray[np.float64]]]] = {
@@ -50,7 +49,7 @@ CLASS_FIGURES: dict[str, tuple[Kind, Callable[[Answers, Weights], NDArray[np.flo
     "accuracy": ("rate", accuracy),
     "balanced accuracy": ("rate", balanced_accuracy),
     "AUPR": ("rate", lambda answers, weights: defined_mean(aupr(answers, weights))),
-    "Brier score": ("rate", brier),
+    "Brier score": ("mean", brier),
     "calibration error": ("rate", calibration_error),
 }
 """Figures of probabilities; means over the classes where a figure is one class's. The last two are better low."""
@@ -115,41 +114,11 @@ def class_figures(run: ClassRun, *, resamples: int = RESAMPLES, seed: int = 0) -
     )
     found = list(_intervals(lambda weights: _all(answers, weights), answers, resamples, seed))
     place = list(CLASS_FIGURES).index("calibration error")
-    found[place] = _less_chance(found[place], _errors_by_chance(answers, rng))
+    found[place] = calibration_interval(answers, found[place], resamples=resamples, seed=seed)
     return tuple(
         Measured(name, i.value, i.low, i.high, float(m), float(r))
         for name, i, m, r in zip(CLASS_FIGURES, found, majority, random, strict=True)
     )
-
-
-def _less_chance(error: Interval, by_chance: NDArray[np.float64]) -> Interval:
-    """The interval of a calibration error with its lower end moved down by what chance adds to every such error.
-
-    A measured error is never 0: its square is the true one's and chance's together, more or less. Where chance alone
-    reaches it in 2.5%, the end is 0.
-    """
-    if error.value <= float(np.quantile(by_chance, 0.975)):
-        return Interval(error.value, 0.0, error.high)
-    low = max(0.0, error.low**2 - float(np.mean(by_chance**2))) ** 0.5
-    return Interval(error.value, low, error.high)
-
-
-def _errors_by_chance(answers: Answers, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Calibration errors that perfect probabilities would show.
-
-    Consistency resampling (Brocker and Smith 2007, Weather and Forecasting 22); the scans of a subject are right or
-    wrong together, the worst that clustering can do.
-    """
-    ones = np.ones((1, answers.n_subjects))
-    errors = []
-    for _ in range(CHANCE_DRAWS):
-        luck = rng.random(answers.n_subjects)[answers.subjects]
-        right = luck < answers.probabilities[np.arange(len(luck)), answers.chosen]
-        # Any other class stands for a wrong answer.
-        wrong = (answers.chosen + 1) % answers.probabilities.shape[1]
-        drawn = Answers(np.where(right, answers.chosen, wrong), answers.probabilities, answers.subjects)
-        errors.append(float(calibration_error(drawn, ones)[0]))
-    return np.array(errors)
 
 
 def number_figures(run: NumberRun, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Measured, ...]:

@@ -147,6 +147,41 @@ def test_an_auroc_of_one_or_one_half_has_an_interval_within_its_bounds():
     assert 0 < chance.low < 0.5 < chance.high < 1
 
 
+def test_the_spread_of_an_auroc_is_that_of_two_normal_samples():
+    for auroc in (0.02, 0.5, 0.8, 0.99):
+        bound = stats.norm.ppf(auroc)
+        both = stats.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]]).cdf([bound, bound])
+        # Two scans of either side against one of the other (Bamber 1975), 20 against 30.
+        expected = (auroc * (1 - auroc) + (19 + 29) * (both - auroc**2)) / 600
+        assert intervals._binormal(np.array([auroc]), 20, 30)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_mean_that_few_subjects_carry_is_covered_as_often_as_it_should():
+    draws, hits = 1000, {"mean": 0, "rate": 0}
+    for draw in range(draws):
+        values = np.random.default_rng(draw).beta(0.1, 4.9, 300)
+        for kind in hits:
+            found = subject_intervals(mean_of(values), 300, evidence=[300], kinds=[kind], resamples=2, seed=0)[0]
+            hits[kind] += found.low <= 0.02 <= found.high
+    assert 0.93 <= hits["mean"] / draws <= 0.97
+    assert hits["rate"] < hits["mean"]
+
+
+def test_a_mean_has_students_t_with_the_freedom_that_its_spread_has():
+    values = np.array([0.1, 0.2, 0.9, 0.3, 0.15, 0.25, 0.4, 0.05])
+    found = subject_intervals(mean_of(values), 8, evidence=[8], kinds=["mean"], resamples=2, seed=0)[0]
+    off = values - values.mean()
+    freedom = 2 / ((off**4).sum() / (off**2).sum() ** 2 - 1 / 8)
+    assert freedom > 4
+    # Leaving one of n out moves a mean by its distance / (n - 1); p (1 - p) takes that to log odds.
+    p = values.mean()
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt((off**2).sum()) / 7 / (p * (1 - p))
+    odds = np.log(np.array([found.low, found.high]) / (1 - np.array([found.low, found.high])))
+    assert odds == pytest.approx(np.log(p / (1 - p)) + np.array([-reach, reach]))
+    one = subject_intervals(mean_of(np.eye(300)[0]), 300, evidence=[300], kinds=["mean"], resamples=2, seed=0)[0]
+    assert 0 < one.low < 1 / 300 < one.high < 0.1
+
+
 def test_a_number_that_nothing_bounds_gets_no_exact_bound():
     same = subject_intervals(mean_of(np.zeros(20)), 20, evidence=[20], kinds=["free"], resamples=50, seed=0)[0]
     assert (same.low, same.high) == (0, 0)
@@ -183,7 +218,7 @@ def test_many_subjects_are_left_out_in_blocks(monkeypatch):
     codes = rng.random(500) < 0.4
     statistic = auroc_of(codes, rng.normal(size=500) + codes)
     single = subject_intervals(statistic, 500, evidence=[200], kinds=["auroc"], resamples=2, seed=0)[0]
-    monkeypatch.setattr(intervals, "JACKKNIFE_BLOCKS", 100)
+    monkeypatch.setattr(intervals, "JACKKNIFE_BLOCKS", 150)
     blocks = subject_intervals(statistic, 500, evidence=[200], kinds=["auroc"], resamples=2, seed=0)[0]
     assert blocks.low == pytest.approx(single.low, abs=0.015)
     assert blocks != single
