@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(evaluate)
     app.command()(propagate)
     app.command(name="map")(draw)
+    app.command()(labels)
 
 
 def evaluate(
@@ -180,6 +181,28 @@ def draw(
         print(json.dumps(render_labels.cohort_json(drawn), indent=2))
     else:
         render_labels.cohort(out, drawn, home)
+
+
+def labels(
+    home: Home = DEFAULT_HOME,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A label to take out of the archive, with all values, given ones too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the labels: how many scans have a value, and from whom; or take labels out."""
+    from indexer import render_labels
+    from raptor_search.archive import Archive
+    from raptor_search.deciding import drop_label
+    from raptor_search.upkeep import account
+
+    with Archive.open(home) as archive:
+        dropped = {name: drop_label(archive, name, author=account()) for name in drop or ()}
+        counts = {name: archive.catalog.origin_counts(name) for name in archive.catalog.label_names()}
+    if as_json:
+        print(json.dumps({"labels": counts, "dropped": dropped}, indent=2))
+    else:
+        render_labels.labels(out, counts, dropped)
 
 
 def _chosen(given: list[str], known: tuple[str, ...], option: str) -> list[str]:

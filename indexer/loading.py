@@ -101,6 +101,7 @@ def new_volume(loaded: Loaded, key: ArchiveKey, stored: StoredSpec, embedding: E
         intensity_rule=embedding.intensity_rule.name if embedding else None,
         tokens=embedding.tokens if embedding else None,
         labels=scan.labels,
+        cleared=scan.cleared,
         preview=loaded.preview,
         patient_key=key.digest("patient", identity.scoped_patient) if identity.scoped_patient else None,
         subject_key=key.digest("patient", identity.patient) if identity.patient else None,

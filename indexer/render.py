@@ -163,12 +163,12 @@ def status(out: Console, facts: ArchiveStatus) -> None:
     out.print(f"{facts.home}: {facts.volumes} volumes", soft_wrap=True, highlight=False, markup=False)
     if facts.notice:
         out.print(facts.notice, style="yellow", soft_wrap=True, highlight=False, markup=False)
-    specs = Table(title="Specs", title_justify="left")
-    for name in ("fingerprint", "encoder", "layer", "preset", "K", "seed", "embedded", "index version", "index"):
-        specs.add_column(name)
     for spec in facts.specs:
-        specs.add_row(*map(str, spec))
-    out.print(specs)
+        out.print(f"Spec {spec.fingerprint}: {spec.embedded} embedded", soft_wrap=True, highlight=False)
+        made = f"{spec.encoder}, layer {spec.layer}, preset {spec.preset}, K {spec.components}, seed {spec.seed}"
+        version = "no index" if spec.index_version is None else f"index version {spec.index_version}"
+        for line in (made, f"{version}: {spec.index_state}"):
+            out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     if not facts.quarantined:
         out.print("Nothing is quarantined")
         return

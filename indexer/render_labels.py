@@ -4,19 +4,23 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from raptor_search.assessing import Assessment
+from raptor_search.catalog.records import LabelOrigin
 from raptor_search.cohorts.mapping import Cohort
 from raptor_search.diffusion import Comparison
 from raptor_search.labelling import LabelProposals
 from raptor_search.report import number
 from raptor_search.statistics.figures import Measured
 
-__all__ = ["assessment", "cohort", "cohort_json", "proposals", "proposals_json"]
+__all__ = ["assessment", "cohort", "cohort_json", "labels", "proposals", "proposals_json"]
+
+ORIGINS: tuple[LabelOrigin, ...] = get_args(LabelOrigin)
 
 SHOWN_LISTS = ("P@1", "P@5", "P@10", "recall@10", "nDCG@10", "mAP", "mAP@5 by hits", "MRR")
 SHOWN_REASONS = 5
@@ -56,6 +60,19 @@ def assessment(out: Console, found: Assessment) -> None:
             _warn(out, asked.verdict)
     for note in (*one.notes, *((found.notice,) if found.notice else ())):
         _warn(out, note)
+
+
+def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int]) -> None:
+    """Labels by name with the scans that have a value, by its origin; and what was taken out."""
+    for name, scans in dropped.items():
+        _say(out, f"{name} taken out of {scans} scans; a table that has it brings it back, unless --keep leaves it out")
+    table = Table(title="Labels, and how many scans have a value", title_justify="left")
+    table.add_column("label", overflow="fold")
+    for origin in ORIGINS:
+        table.add_column(origin, justify="right")
+    for name, by_origin in counts.items():
+        table.add_row(escape(name), *(str(by_origin.get(origin, 0)) for origin in ORIGINS))
+    out.print(table if counts else "No labels")
 
 
 def proposals(

@@ -10,7 +10,7 @@ from raptor_search.catalog import Ids
 from raptor_search.errors import QueryError
 from raptor_search.labelling import LabelProposal
 
-__all__ = ["Outlook", "accept_many", "label_many", "label_one", "outlook", "undo_many"]
+__all__ = ["Outlook", "accept_many", "drop_label", "label_many", "label_one", "outlook", "undo_many"]
 
 NAMED = 20
 """Volumes that an audit row names."""
@@ -55,6 +55,22 @@ def label_many(archive: Archive, label: str, value: str, ids: Sequence[int] | Id
     return archive.catalog.set_labels(
         label, [(int(i), value.strip(), None) for i in ids], origin="accepted", author=author
     )
+
+
+def drop_label(archive: Archive, label: str, *, author: str) -> int:
+    """Take a label out of the archive with all its values, given ones too, and all that is proposed for it.
+
+    Returns:
+        How many volumes had it.
+
+    Raises:
+        QueryError: the archive has no such label.
+    """
+    archive.require("remove")
+    if not archive.catalog.origin_counts(label):
+        raise QueryError(f"no label '{label}'; expected one of {', '.join(archive.catalog.label_names()) or 'none'}")
+    archive.catalog.audit(author, "label taken out", label)
+    return archive.catalog.drop_label(label)
 
 
 def label_one(archive: Archive, label: str, value: str, volume_id: int, *, author: str) -> None:

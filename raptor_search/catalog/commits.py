@@ -78,7 +78,7 @@ class CommitQueries(VectorQueries):
             _embed(session, row, stored, data, new.intensity_rule, tokens)
             if old is not None and not same:
                 _replace(session, old, row)
-            give_labels(session, row.id, new.labels)
+            give_labels(session, row.id, new.labels, new.cleared)
             if new.preview is not None:
                 session.merge(PreviewRow(volume_id=row.id, png=new.preview))
             session.execute(delete(QuarantineRow).where(QuarantineRow.source_key == new.source_key))

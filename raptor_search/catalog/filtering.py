@@ -65,7 +65,7 @@ def resolve_column(name: str, columns: Mapping[str, ColumnType]) -> str:
     alike = [column for column in columns if column.casefold() == name.casefold()]
     if len(alike) == 1:
         return alike[0]
-    near = alike or difflib.get_close_matches(name, columns, n=3, cutoff=0.5)
+    near = alike or difflib.get_close_matches(name, columns, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(columns)}"
     raise QueryError(f"no column {name!r}: {hint}")
 

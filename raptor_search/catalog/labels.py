@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from raptor_search.catalog.database import MAX_ID, Queries, blocks
 from raptor_search.catalog.filtering import REJECTED
 from raptor_search.catalog.records import Ids, LabelOrigin, LabelRecord
-from raptor_search.catalog.tables import LabelRow, VolumeRow
+from raptor_search.catalog.tables import LabelRow, ProposalRow, VolumeRow
 from raptor_search.errors import UsageError
 
 __all__ = ["LabelQueries", "as_number", "give_labels", "gone_message", "storable"]
@@ -35,6 +35,14 @@ class LabelQueries(Queries):
         """The names of the labels that some volume has, sorted."""
         with self._database.read() as session:
             return sorted(session.scalars(select(LabelRow.name).where(LabelRow.origin != REJECTED).distinct()))
+
+    def drop_label(self, name: str) -> int:
+        """Delete a label from every volume, whoever gave it, and what is proposed for it; returns how many had it."""
+        with self._database.write() as session:
+            had = session.scalar(select(func.count()).select_from(LabelRow).where(LabelRow.name == name)) or 0
+            for table in (LabelRow, ProposalRow):
+                session.execute(delete(table).where(table.name == name))
+            return had
 
     def give_labels(self, volume_id: int, labels: Mapping[str, str]) -> None:
         """Store the labels of a file as "given": over given and rejected ones, never over accepted ones.
@@ -154,12 +162,15 @@ class LabelQueries(Queries):
             return True
 
 
-def give_labels(session: Session, volume_id: int, labels: Mapping[str, str]) -> None:
-    """`LabelQueries.give_labels` within a transaction.
+def give_labels(session: Session, volume_id: int, labels: Mapping[str, str], cleared: Collection[str] = ()) -> None:
+    """`LabelQueries.give_labels` within a transaction; given labels of the names in `cleared` go.
 
     Raises:
         UsageError: a name is empty or too long.
     """
+    if cleared:
+        gone = LabelRow.volume_id == volume_id, LabelRow.name.in_(cleared), LabelRow.origin == "given"
+        session.execute(delete(LabelRow).where(*gone))
     for name, value in labels.items():
         check_name(name)
         row = _row(session, volume_id, name)

@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -139,6 +139,7 @@ class NewVolume:
             None where equal bytes are embedded already (`Catalog.vector_for`): the vector is shared.
         intensity_rule: name of the rule; None with a shared vector takes over that vector's.
         labels: "given" labels by name.
+        cleared: names of given labels that go.
         preview: PNG, or None.
         orientation: codes of the stored axes, such as "LPS".
         subject_key: keyed hash of the patient without the data set; `patient_key` may hold both.
@@ -207,6 +208,7 @@ class NewVolume:
     subject_key: str | None = None
     reader: int | None = None
     tokens: Float[np.ndarray, "plane token d"] | None = None
+    cleared: Collection[str] = ()
 
     def __post_init__(self) -> None:
         for name in ("source_key", "content_key", "patient_key", "study_key", "series_key", "site_key", "subject_key"):

@@ -114,6 +114,7 @@ class Scan:
         identity: what may be kept only as keyed hashes.
         labels: named values given by the file or a table.
         geometry: how its slices lay in the file.
+        cleared: names of labels that a table speaks about, and for this scan says nothing of or keeps nothing.
     """
 
     volume: Volume
@@ -121,3 +122,4 @@ class Scan:
     identity: Identity = field(default_factory=Identity)
     labels: dict[str, str] = field(default_factory=dict)
     geometry: Geometry = field(default_factory=Geometry)
+    cleared: tuple[str, ...] = ()

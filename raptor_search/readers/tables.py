@@ -77,6 +77,11 @@ class Table:
     _met: dict[int, Path] = field(default_factory=dict, repr=False)
 
     @property
+    def label_names(self) -> set[str]:
+        """The columns that are labels, those that are not kept among them."""
+        return set(self.columns) - set(TYPED_COLUMNS) - self.join.columns
+
+    @property
     def unmatched(self) -> tuple[int, ...]:
         """Lines whose row met no scan."""
         return tuple(line for line in self.lines if line not in self.matched)
@@ -154,16 +159,18 @@ def participants_below(paths: Iterable[Path], sources: Iterable[Source]) -> set[
 
 def annotate(scan: Scan, source: Source, tables: Sequence[Table]) -> Scan:
     """The scan with what the tables say about it; what the file itself says stays, then the first table that speaks."""
+    spoken_of: set[str] = set()
     for table in tables:
         row = table.row_for(source, scan.identity)
         if row is not None:
+            spoken_of |= table.label_names
             scan = dataclasses.replace(
                 scan,
                 metadata=scan.metadata.filled_from(row.metadata),
                 identity=_identity(scan.identity, source, row.patient),
                 labels=row.labels | scan.labels,
             )
-    return scan
+    return dataclasses.replace(scan, cleared=tuple(sorted(spoken_of - scan.labels.keys())))
 
 
 def _identity(identity: Identity, source: Source, patient: str | None) -> Identity:

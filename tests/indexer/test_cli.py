@@ -410,3 +410,20 @@ def test_an_encoder_that_cannot_be_had_is_told_before_anything_is_looked_for(
     one_line(
         raptor("index", tmp_path, "--home", home, "--weights", tmp_path / "absent.safetensors"), "absent.safetensors"
     )
+
+
+def test_a_cell_that_was_emptied_and_a_column_that_is_no_longer_kept_leave_no_label(
+    raptor: Raptor, tmp_path: Path, home: Path, scans: Path
+) -> None:
+    table = tmp_path / "labels.csv"
+
+    def labels(text: str, *options: str) -> dict[str, dict[str, int]]:
+        table.write_text(text)
+        assert raptor("index", scans, "--home", home, *LITE, "--labels", table, *options).status == 0
+        return raptor("labels", "--home", home, "--json").json["labels"]
+
+    both = "file,grade,stage\nscan0.nii.gz,high,1\nscan1.nii.gz,low,2\n"
+    assert labels(both) == {"grade": {"given": 2}, "stage": {"given": 2}}
+    emptied = both.replace("high", "")
+    assert labels(emptied) == {"grade": {"given": 1}, "stage": {"given": 2}}
+    assert labels(emptied, "--keep", "grade") == {"grade": {"given": 1}}

@@ -287,3 +287,18 @@ def test_a_map_is_drawn_with_clusters_that_bear_names(raptor: Raptor, home: Path
     assert again.status == 0
     for words in ("Trustworthiness", "adenoma", "exemplar", "belong to no cluster"):
         assert words in again.out
+
+
+def test_labels_are_listed_and_one_is_taken_out_for_good(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    assert raptor("labels", "--home", home, "--json").json["labels"]["finding"] == {"given": 90}
+    shown = raptor("labels", "--home", home)
+    assert "finding" in shown.out
+    done = raptor("labels", "--home", home, "--drop", "finding", "--json").json
+    assert done["dropped"] == {"finding": 90}
+    assert "finding" not in done["labels"]
+    with archive.open() as catalog:
+        assert catalog.labels("finding") == []
+        assert [(row.action, row.detail) for row in catalog.audits(1)] == [("label taken out", "finding")]
+    assert b"adenoma" not in (home / "catalog.db").read_bytes()
+    one_line(raptor("labels", "--home", home, "--drop", "finding"), "no label 'finding'")

@@ -311,6 +311,16 @@ def test_columns_that_hold_classes_and_measurements_are_kept(tmp_path: Path, cel
     assert table(tmp_path, f"file,grading\n{lines}").dropped == ()
 
 
+def test_what_a_table_has_a_column_for_and_says_nothing_of_is_cleared(tmp_path: Path) -> None:
+    first = table(tmp_path / "a", "file,grade,note,age\na.nii,,x,7\nb.nii,2,y,8\n")
+    second = table(tmp_path / "b", "file,stage\na.nii,n/a\n")
+    other = table(tmp_path / "c", "file,site\nz.nii,s\n")
+    found = annotate(Scan(VOLUME, labels={"kind": "k"}), nifti(tmp_path / "a.nii"), [first, second, other])
+    assert (found.labels, found.cleared) == ({"kind": "k"}, ("grade", "note", "stage"))
+    assert annotate(scan(), nifti(tmp_path / "b.nii"), [first]).cleared == ("note",)
+    assert annotate(scan(), nifti(tmp_path / "y.nii"), [first]).cleared == ()
+
+
 def test_a_session_that_finds_no_scan_is_a_label_and_a_series_never(tmp_path: Path) -> None:
     rows = table(tmp_path, "file,session,series,session_id\na.nii,baseline,1.2.3,s1\n")
     assert labels(nifti(tmp_path / "a.nii"), scan(), rows) == {"session": "baseline"}
