@@ -75,7 +75,11 @@ def _method(one: MethodResult, classes: Sequence[str]) -> list[str]:
     )
     if classes:
         bounded = [(m.name, m.value, m.low, m.high, m.majority) for m in one.figures]
-        parts.append(forest(bounded) + '<p class="quiet">A tick marks the majority baseline.</p>')
+        parts.append(forest(bounded))
+        parts.append(
+            '<p class="quiet">A tick marks the majority baseline. Chance adds to every calibration error, which its '
+            "interval takes off again: down to 0 where chance alone would show as much.</p>"
+        )
     drawings = []
     if one.reliability:
         drawings.append(f"<figure>{reliability_diagram(one.reliability)}</figure>")
