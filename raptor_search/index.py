@@ -88,7 +88,7 @@ class Selection:
 
     Attributes:
         bits: lowest bit first, as FAISS reads it; None allows every id.
-        excluded: ids that may not come back all the same.
+        excluded: where it does, ids that may not come back all the same.
     """
 
     bits: NDArray[np.uint8] | None = None
@@ -102,8 +102,13 @@ class Selection:
         return cls(np.packbits(flags, bitorder="little"))
 
     def without(self, ids: Int64[np.ndarray, " e"]) -> "Selection":
-        """The selection less some ids."""
-        return Selection(self.bits, np.union1d(self.excluded, ids))
+        """The selection less some ids: their bits are cleared, since a second look at each scan costs as much again."""
+        if self.bits is None:
+            return Selection(excluded=np.union1d(self.excluded, ids))
+        bits = self.bits.copy()
+        held = ids[ids < 8 * bits.size]
+        np.bitwise_and.at(bits, held >> 3, ~np.left_shift(1, held & 7).astype(np.uint8))
+        return Selection(bits)
 
     @property
     def is_all(self) -> bool:
@@ -111,12 +116,10 @@ class Selection:
         return self.bits is None and not self.excluded.size
 
     def _selector(self) -> faiss.IDSelector | None:
-        # FAISS's stubs know the C++ constructors, not the Python ones.
-        allowed = None if self.bits is None else faiss.IDSelectorBitmap(self.bits)  # type: ignore[call-arg, arg-type]
-        if not self.excluded.size:
-            return allowed
-        kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded))
-        return kept if allowed is None else faiss.IDSelectorAnd(allowed, kept)
+        if self.bits is not None:
+            # FAISS's stubs know the C++ constructors, not the Python ones.
+            return faiss.IDSelectorBitmap(self.bits)  # type: ignore[call-arg, arg-type]
+        return faiss.IDSelectorNot(faiss.IDSelectorBatch(self.excluded)) if self.excluded.size else None
 
 
 EVERYTHING = Selection()
