@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from raptor_search.catalog import TYPED_COLUMNS, Catalog, NewVolume, StoredSpec
@@ -78,6 +79,19 @@ def test_the_values_of_a_column_line_up_with_the_ids(filled: Catalog) -> None:
     assert filled.column_values("sex", [1]) == [None]
     with pytest.raises(QueryError, match="did you mean grade"):
         filled.column_values("grde", [1])
+
+
+def test_a_record_comes_with_where_it_came_from(filled: Catalog) -> None:
+    found = filled.located_volumes([3, 9, 1])
+    assert [record for record, _ in found] == filled.volumes([3, 1])
+    assert [source for _, source in found] == filled.locators([3, 1])
+
+
+@pytest.mark.parametrize("asked", [[], [2], [1, 3, 99], [*range(1, 1200)]])
+def test_what_is_embedded_is_told_for_few_as_for_many(filled: Catalog, stored: StoredSpec, asked: list[int]) -> None:
+    expected = sorted(set(asked) & set(filled.ids(stored.id).tolist()))
+    assert filled.embedded(np.array(asked, np.int64), stored.id).tolist() == expected
+    assert filled.embedded(np.array(asked, np.int64), stored.id + 1).size == 0
 
 
 def test_threads_share_a_catalog(filled: Catalog, stored: StoredSpec, new_volume: NewVolumeOf) -> None:
