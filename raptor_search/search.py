@@ -89,8 +89,10 @@ def search(
         region_columns(region, stored.spec, 1)
     serving = indexes.serving(catalog, stored)
     passing = indexes.passing(catalog, stored, where, serving.moment)
-    patients = [catalog.patient_volumes(stored.id, key) for key in exclude_patients]
-    excluded = np.unique(np.concatenate([np.array([*exclude_ids, *like, *unlike], np.int64), *patients]))
+    left_out = {*exclude_ids, *like, *unlike}
+    for key in exclude_patients:
+        left_out.update(catalog.patient_volumes(stored.id, key).tolist())
+    excluded = np.array(sorted(left_out), np.int64)
     excluded = passing.holds(catalog.embedded(excluded, stored.id) if passing.ids is None else excluded)
     if like or unlike:
         liked, unliked = (_examples(catalog, stored, ids) for ids in (like, unlike))

@@ -151,7 +151,8 @@ class Asked:
         nprobe = int(np.ceil(setting.nprobe * max(1.0, setting.share / self._share)))
         while wanted + newer.size < self.passed:
             found = self._nearest(wanted, nprobe)
-            yield Round(np.union1d(self._shortlisted(found, setting), newer), is_all=False)
+            found = self._shortlisted(found, setting)
+            yield Round(np.union1d(found, newer) if newer.size else np.sort(found), is_all=False)
             wanted, nprobe = WIDER * wanted, index.lists
 
     def _nearest(self, wanted: int, nprobe: int) -> Ids:
