@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Real
 from numpy.typing import NDArray
 
-from raptor_search.index import build, load
+from raptor_search.index import build, default_factory, is_narrowed, load
+from raptor_search.searching.narrowing import PAIRED, narrowing
 
 __all__ = ["EXACT_UP_TO", "GRAPH_NEIGHBOURS", "KnnGraph", "build_graph"]
 
@@ -19,13 +20,17 @@ GRAPH_NEIGHBOURS = 50
 """Enough for a map of 15, and for votes of 10 once a subject's own scans are passed over."""
 
 CANDIDATES = 200
-"""Scans that the index proposes for each; `facts` of the index: with 200 the first ten are all but certain."""
+"""Scans that the index proposes for each. What it proposes for the others of a block is scored too: of 30,000 drawn
+vectors without clusters 98.6% of the 50 nearest are found, of 100,000 in clusters all but 0.05%."""
 
 LISTS_VISITED = 48
 """Inverted lists of the index that each scan is sought in."""
 
 BLOCK = 1024
 """Scans scored against as many at a time: two blocks of the longest vectors are 0.6 GB."""
+
+PIVOTS = (2048, 256, 32)
+"""Scans that the others are sorted by, and how many of these sort them in turn."""
 
 NO_LENGTH = 1e-6
 """A squared norm below this share of the largest is float32 rounding: the vector is the mean itself and scores 0."""
@@ -113,20 +118,21 @@ class _Nearest:
         self, rows: Int[np.ndarray, " b"], others: Int[np.ndarray, " o"], scores: Float32[np.ndarray, "b o"]
     ) -> None:
         k = self.indices.shape[1]
-        if len(others) > 4 * k:
-            # Only what beats the worst kept can matter, and of that the k best of this block.
-            bar = -np.partition(-scores, k - 1, axis=1)[:, k - 1]
-            width = int((scores >= bar[:, None]).sum(axis=1).max())
-            near = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-            scores, named = np.take_along_axis(scores, near, axis=1), others[near]
-        else:
-            named = np.broadcast_to(others, scores.shape)
-        both = np.concatenate([self.scores[rows], scores], axis=1)
+        # Only what beats the worst kept can matter, and of that the k best of this block.
+        better = scores > self.scores[rows, -1:]
+        if len(others) > k:
+            better &= scores >= -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+        line, place = np.nonzero(better)
+        count = np.bincount(line, minlength=len(rows))
+        column = np.arange(len(line)) - np.repeat(np.cumsum(count) - count, count)
+        shape = (len(rows), int(count.max(initial=0)))
+        near, named = np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64)
+        near[line, column], named[line, column] = scores[line, place], others[place]
+        both = np.concatenate([self.scores[rows], near], axis=1)
         names = np.concatenate([self.indices[rows], named], axis=1)
         order = np.argsort(-both, axis=1, kind="stable")[:, :k]
         self.scores[rows] = np.take_along_axis(both, order, axis=1)
-        best = np.take_along_axis(names, order, axis=1)
-        self.indices[rows] = np.where(np.isfinite(self.scores[rows]), best, -1)
+        self.indices[rows] = np.take_along_axis(names, order, axis=1)
 
 
 def _all_pairs(found: _Nearest, read: Read, shift: Float32[np.ndarray, " d"], hear: Callable[[int, int], None]) -> None:
@@ -154,23 +160,50 @@ def _proposed_pairs(
     hear: Callable[[int, int], None],
 ) -> None:
     n, k = found.indices.shape
-    data = build(sketches, np.arange(n))
+    asked = _narrowed(read, shift, sketches) if is_narrowed(default_factory(n)) else sketches
+    data = build(asked, np.arange(n))
     index = load(data, sha256=hashlib.sha256(data).hexdigest())
     del data
-    # Scans that lie together share candidates, so that a block of them reads few vectors.
-    pivots = sketches[np.random.default_rng(0).choice(n, min(n, 256), replace=False)]
-    order = np.argsort(np.concatenate([(sketches[s : s + BLOCK] @ pivots.T).argmax(1) for s in range(0, n, BLOCK)]))
+    order = _like_by_like(asked)
     for start in range(0, n, BLOCK // 4):
         rows = order[start : start + BLOCK // 4]
-        proposed = index.search(sketches[rows], max(CANDIDATES, 2 * k), nprobe=LISTS_VISITED)
+        proposed = index.search(asked[rows], max(CANDIDATES, 2 * k), nprobe=LISTS_VISITED)
         others = np.unique(np.concatenate([*proposed, rows]))
         unit = _units(read(others), shift)
-        mine = unit[np.searchsorted(others, rows)]
-        for line, row in enumerate(rows.tolist()):
-            near = np.setdiff1d(proposed[line], [row])
-            scores = unit[np.searchsorted(others, near)] @ mine[line]
-            found.see(np.array([row]), near, np.clip(scores, -1, 1)[None].astype(np.float32))
+        own = np.searchsorted(others, rows)
+        # Each is scored with all that were proposed for its block: one product of matrices, and a few more found.
+        scores = np.clip(unit[own] @ unit.T, -1, 1)
+        scores[np.arange(len(rows)), own] = -np.inf
+        found.see(rows, others, scores)
         hear(min(start + len(rows), n), n)
+
+
+def _like_by_like(vectors: Float32[np.ndarray, "n s"]) -> NDArray[np.int64]:
+    """Rows in an order in which scans that lie together follow each other: so a block of them shares its candidates.
+
+    Each goes to the pivot that it is most like, and the pivots are ordered likewise by fewer of their own.
+    """
+    drawn = np.random.default_rng(0).permutation(len(vectors))[: PIVOTS[0]]
+    # Of numbers that are left of unit vectors the longest would draw everything to itself.
+    pivots = _units(vectors[drawn], np.empty(0, np.float32))
+    nearest = [(vectors[start : start + BLOCK] @ pivots.T).argmax(axis=1) for start in range(0, len(vectors), BLOCK)]
+    keys = [np.concatenate(nearest)]
+    for count in PIVOTS[1:]:
+        keys.append((pivots @ pivots[:count].T).argmax(axis=1)[keys[-1]])
+    return np.lexsort(keys)
+
+
+def _narrowed(
+    read: Read, shift: Float32[np.ndarray, " d"], sketches: Float32[np.ndarray, "n s"]
+) -> Float32[np.ndarray, "n narrow"]:
+    """The few numbers of each sketch that tell the scores of a sample of pairs best: an eighth of the work."""
+    drawn = np.random.default_rng(0).choice(len(sketches), sum(PAIRED), replace=False)
+    first, second = (np.sort(rows) for rows in np.split(drawn, PAIRED[:1]))
+    asking = _units(read(first), shift)
+    parts = np.split(second, range(BLOCK, len(second), BLOCK))
+    scores = np.concatenate([_units(read(rows), shift) @ asking.T for rows in parts])
+    narrow: NDArray[np.float32] = sketches @ narrowing(sketches[first], sketches[second], scores).T
+    return narrow
 
 
 def _units(vectors: Real[np.ndarray, "b d"], shift: Float32[np.ndarray, " d"]) -> NDArray[np.float32]:

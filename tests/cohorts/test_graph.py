@@ -65,6 +65,35 @@ def test_a_larger_archive_scores_what_the_index_proposes(monkeypatch):
             assert score == pytest.approx(known.get((row, index), score), abs=1e-5)
 
 
+def test_a_larger_archive_is_sought_by_fewer_numbers_and_scored_by_all(monkeypatch):
+    monkeypatch.setattr(module, "CANDIDATES", 40)
+    monkeypatch.setattr(module, "PAIRED", (60, 120))
+    monkeypatch.setattr(module, "is_narrowed", lambda factory: True)
+    asked = []
+    build = module.build
+    monkeypatch.setattr(module, "build", lambda vectors, ids: asked.append(vectors.shape) or build(vectors, ids))
+    vectors = draw(600, 300)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    found = build_graph(np.arange(600), lambda rows: vectors[rows], mean, sketches=unit(vectors), k=8, exact_up_to=100)
+    assert asked == [(600, 128)]
+    exact = build_graph(np.arange(600), lambda rows: vectors[rows], mean, k=8)
+    overlap = [len(set(a) & set(b)) / 8 for a, b in zip(exact.indices, found.indices, strict=True)]
+    assert np.mean(overlap) > 0.9
+    scores = np.take_along_axis(unit(vectors) @ unit(vectors).T, found.indices, axis=1)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+    assert (found.indices != np.arange(600)[:, None]).all()
+
+
+def test_scans_that_lie_together_follow_each_other(monkeypatch):
+    monkeypatch.setattr(module, "PIVOTS", (64, 16, 4))
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 12, 600)
+    vectors = (rng.normal(size=(12, 40))[group] + 0.3 * rng.normal(size=(600, 40))).astype(np.float32)
+    order = module._like_by_like(vectors)
+    assert np.sort(order).tolist() == list(range(600))
+    assert (np.diff(group[order]) != 0).sum() < 40
+
+
 def test_a_larger_archive_without_sketches_is_refused():
     with pytest.raises(ValueError, match="90 scans without sketches; expected at most 10"):
         build_graph(np.arange(90), lambda rows: draw()[rows], np.zeros(40), exact_up_to=10)
