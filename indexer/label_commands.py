@@ -59,7 +59,7 @@ def evaluate(
     chosen = _chosen(method or [], METHODS, "--method")
     if report is not None and not report.absolute().parent.is_dir():
         raise UsageError(f"--report {report}: there is no folder {report.parent}; make it first")
-    others = dict(_named_file(text) for text in compare or [])
+    others = _named_files(compare or [])
     with Archive.open(home) as archive, err.status("Evaluating"):
         found = assess(
             archive,
@@ -212,11 +212,16 @@ def _chosen(given: list[str], known: tuple[str, ...], option: str) -> list[str]:
     return given
 
 
-def _named_file(text: str) -> tuple[str, Path]:
-    name, equals, file = text.partition("=")
-    if not equals or not name.strip() or not file:
-        raise UsageError(f"--compare {text!r}; expected NAME=FILE.npz")
-    return name.strip(), Path(file).expanduser()
+def _named_files(texts: list[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, equals, file = (part.strip() for part in text.partition("="))
+        if not equals or not name or not file:
+            raise UsageError(f"--compare {text!r}; expected NAME=FILE.npz")
+        if name in found:
+            raise UsageError(f"--compare {text!r}: {name!r} names {found[name]} already; expected a name for each file")
+        found[name] = Path(file).expanduser()
+    return found
 
 
 def _write(path: Path, text: str) -> None:

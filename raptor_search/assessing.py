@@ -1,7 +1,7 @@
 """A label of an archive evaluated: what `assessment` measures of its vectors, and of other methods' beside them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec, Value
-from raptor_search.errors import QueryError
+from raptor_search.errors import QueryError, UsageError
 from raptor_search.filters import parse_where
 from raptor_search.statistics.assessment import Evaluation, evaluate_classes, evaluate_numbers
 from raptor_search.statistics.figures import RESAMPLES
@@ -32,6 +32,9 @@ COLUMNS = ("manufacturer", "model", "field_strength_t", "year", "sex", "age", "m
 
 MAX_BYTES = 2 * 2**30
 """Vectors held at once; a larger set is judged by the first 10 components, a smaller Raptor in its own right."""
+
+CUT_SHORT = ", first 10 components"
+"""What the name of vectors says where they are."""
 
 MAX_SCANS = 20_000
 """All their products are held: 3.2 GB."""
@@ -111,12 +114,14 @@ def assess(
         AccessError: the role does not suffice.
         QueryError: the label cannot be judged, no scan passes the filter or is embedded under all specs, or there is
             no such column or spec.
-        UsageError: a file of other vectors that cannot be read, or lacks scans.
+        UsageError: a file of other vectors that cannot be read, or lacks scans; a name of another method, or a spec,
+            that is taken.
     """
     archive.require("evaluate")
     stored = archive.spec(spec)
     catalog = archive.catalog
     others = [archive.spec(one) for one in compare_specs]
+    _check_names([OWN, *map(_spec_name, others)], compare or {})
     ids = catalog.ids(stored.id, parse_where(where) if where else None)
     if not ids.size:
         raise QueryError("no scan passes the filter; expected at least a few: widen --where")
@@ -135,8 +140,7 @@ def assess(
     if known.any():
         vectors = dict([_vectors(archive, ids, stored, OWN)])
         for other in others:
-            name = f"{other.spec.encoder} {other.fingerprint[:SHOWN_DIGITS]}"
-            vectors |= dict([_vectors(archive, ids, other, name)])
+            vectors |= dict([_vectors(archive, ids, other, _spec_name(other))])
         vectors |= {name: read_other_vectors(path, sources) for name, path in (compare or {}).items()}
     else:
         vectors[OWN] = np.zeros((len(labels), 1))
@@ -180,6 +184,22 @@ def assess(
     )
 
 
+def _spec_name(stored: StoredSpec) -> str:
+    """What the vectors of a compared spec are called."""
+    return f"{stored.spec.encoder} {stored.fingerprint[:SHOWN_DIGITS]}"
+
+
+def _check_names(specs: Sequence[str], methods: Collection[str]) -> None:
+    """Each name stands for one set of vectors, or the figures of one would be shown as those of another."""
+    for n, name in enumerate(specs):
+        if name in specs[:n]:
+            raise UsageError(f"the spec {name} is compared twice; expected each once")
+    taken = {name + ending for name in specs for ending in ("", CUT_SHORT)}
+    for name in methods:
+        if name in taken:
+            raise UsageError(f"{name!r} is the name of the archive's own vectors; give the other method's another name")
+
+
 def _embedded_under(
     archive: Archive, ids: Ids, specs: Sequence[StoredSpec], asked: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
@@ -199,7 +219,7 @@ def _vectors(archive: Archive, ids: Ids, stored: StoredSpec, name: str) -> tuple
     """A spec's vectors under a name that says where they are cut short."""
     if ids.size * stored.spec.length * 2 <= MAX_BYTES:
         return name, archive.catalog.vectors(ids, stored.id)
-    return f"{name}, first 10 components", archive.catalog.prefixes(ids, stored.id)
+    return name + CUT_SHORT, archive.catalog.prefixes(ids, stored.id)
 
 
 def _with_origins(evaluation: Evaluation, accepted: int) -> Evaluation:

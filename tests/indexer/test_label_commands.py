@@ -104,6 +104,24 @@ def test_another_methods_vectors_are_compared_on_the_same_scans(raptor: Raptor, 
     assert gap["low"] > 0.2
 
 
+def test_a_name_that_is_taken_is_refused_before_a_file_is_read(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    with archive.open() as catalog:
+        other = catalog.add_spec(dataclasses.replace(SPEC, seed=7), {})
+    spec = f"{SPEC.encoder} {other.fingerprint[:12]}"
+    start = other.fingerprint[:8]
+
+    def refused(*words: str, says: str) -> None:
+        one_line(raptor("evaluate", "finding", "--home", home, *words, *QUICK), says)
+
+    refused("--compare", "Raptor=no.npz", says="'Raptor' is the name of the archive's own vectors")
+    cut = "Raptor, first 10 components"
+    refused("--compare", f"{cut}=no.npz", says=f"{cut!r} is the name of the archive's own")
+    refused("--compare-spec", start, "--compare", f"{spec}=no.npz", says=f"{spec!r} is the name of the archive's own")
+    refused("--compare-spec", start, "--compare-spec", other.fingerprint, says=f"the spec {spec} is compared twice")
+    refused("--compare", "A=no.npz", "--compare", "A=other.npz", says="'A' names no.npz already")
+
+
 def test_two_specs_are_compared_on_the_scans_that_have_both(raptor: Raptor, home: Path) -> None:
     archive = labelled_archive(home)
     with archive.open() as catalog:
