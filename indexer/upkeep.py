@@ -21,7 +21,9 @@ SHOWN_PROBLEMS = 20
 
 commands = typer.Typer()
 Sources = Annotated[list[Path] | None, typer.Argument(help="Files and folders as they were indexed.")]
-Patient = Annotated[str | None, typer.Option(help="All scans of this patient id.")]
+Patient = Annotated[
+    str | None, typer.Option(help="All scans of this patient id, or of a pseudonym such as P-3f9a2c41.")
+]
 
 
 @commands.command()
@@ -47,6 +49,9 @@ def erase(
     sources: Sources = None,
     home: Home = DEFAULT_HOME,
     patient: Patient = None,
+    even_absent: Annotated[
+        bool, typer.Option("--even-absent", help="Keep a patient out of whom the archive has no scan.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,11 +59,14 @@ def erase(
     from raptor_search.archive import Archive
 
     with Archive.open(home) as archive:
-        found = archive.meant(sources or (), patient=patient)
+        found = archive.meant(sources or (), patient=patient, even_absent=even_absent)
         if not yes and not _agreed(f"Erase {found.ids.size} scans from {home}, and never index them again?"):
             raise UsageError("nothing was erased: add --yes to erase without being asked")
         with _progress(as_json) as hear:
-            report = archive.erase(sources or (), patient=patient, progress=hear)
+            report = archive.erase(sources or (), patient=patient, even_absent=even_absent, progress=hear)
+    if patient is not None and not report.volumes:
+        _answer(report.to_dict(), "no scan was there; none of this patient will be indexed", as_json)
+        return
     same = f" ({report.duplicates} of them other files of the same bytes)" if report.duplicates else ""
     _answer(
         report.to_dict(),

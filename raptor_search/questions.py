@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
 from raptor_search.search import Hit, SearchResult, check_k, search
 from raptor_search.searching.region import Region, region_columns
+from raptor_search.searching.selecting import PSEUDONYM
 from raptor_search.status import SHOWN_DIGITS
 from raptor_search.volume import Volume
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:  # torch takes seconds to import: only what embeds pays for it
     from raptor_search.readers import Scan
 
 __all__ = ["Question", "Questioning"]
-
-PSEUDONYM = re.compile(r"P-([0-9a-f]{8})")
-"""A patient as hits show them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -101,7 +101,7 @@ class Upkeep:
 
         Args:
             sources: files and folders as they were indexed; or
-            patient: the id as the files have it; or
+            patient: the id as the files have it, or the pseudonym in a hit; or
             where: a filter, as `search` takes it; or
             ids: of the volumes. Exactly one of the four.
             author: who asks; None for whoever acts through this archive.
@@ -126,6 +126,7 @@ class Upkeep:
         *,
         patient: str | None = None,
         ids: Sequence[int] = (),
+        even_absent: bool = False,
         author: str | None = None,
         progress: Step | None = None,
     ) -> EraseReport:
@@ -139,14 +140,15 @@ class Upkeep:
 
         Args:
             sources: files and folders as they were indexed; or
-            patient: the id as the files have it: nothing of this patient is indexed again, even if nothing is there; or
+            patient: the id as the files have it, or the pseudonym in a hit, of whom nothing is indexed again; or
             ids: of the volumes.
+            even_absent: whether the patient may be one of whom the archive has no scan, to be kept out of it.
             author: who asks; None for whoever acts through this archive.
             progress: hears what is done.
 
         Raises:
             AccessError: the role does not suffice.
-            UsageError: none or several are given, or the archive does not know a source.
+            UsageError: none or several are given, or the archive does not know a source or the patient.
             LockedError: another process writes to the archive.
             IndexFileError, CatalogError: the disk is full or the database busy. The scans are gone from every
                 answer; run the command again, and what is left of them will be.
@@ -154,7 +156,7 @@ class Upkeep:
         self.require("erase")
         hear = progress or silent
         with self.writing(hear):
-            chosen = select(self.catalog, sources, patient=patient, ids=ids)
+            chosen = select(self.catalog, sources, patient=patient, ids=ids, even_absent=even_absent)
             done = self.catalog.erase(
                 chosen.ids,
                 author=author or self.principal.name,
@@ -171,6 +173,7 @@ class Upkeep:
         patient: str | None = None,
         where: str | None = None,
         ids: Sequence[int] = (),
+        even_absent: bool = False,
     ) -> Selection:
         """What `remove` or `erase` would be about, so that it can be asked first.
 
@@ -178,7 +181,7 @@ class Upkeep:
             AccessError, UsageError, QueryError: as they do.
         """
         self.require("remove")
-        return select(self.catalog, sources, patient=patient, where=where, ids=ids)
+        return select(self.catalog, sources, patient=patient, where=where, ids=ids, even_absent=even_absent)
 
     def verify(self, *, progress: Step | None = None) -> VerifyReport:
         """Check every row, reference and hash, and say what is wrong. Changes nothing; others may write meanwhile.

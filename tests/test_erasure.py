@@ -194,9 +194,22 @@ def test_the_last_scans_can_be_erased(full: tuple[Archive, DrawnArchive, Drawn])
 
 def test_a_patient_who_is_not_there_may_still_be_kept_out(full: tuple[Archive, DrawnArchive, Drawn]) -> None:
     archive, drawn_home, drawn = full
-    assert archive.erase(patient=" nobody ").volumes == 0
+    with pytest.raises(UsageError, match="no scan of the archive is of a patient 'nobody'"):
+        archive.erase(patient=" nobody ")
+    assert archive.erase(patient=" nobody ", even_absent=True).volumes == 0
+    assert archive.erase(patient="nobody").volumes == 0  # again: it may have been cut short
     with pytest.raises(ErasedError):
         archive.catalog.commit_volume(again(drawn_home, drawn, 3, patient_key=archive.key.digest("patient", "nobody")))
+
+
+def test_a_patient_is_erased_by_the_pseudonym_that_hits_show(full: tuple[Archive, DrawnArchive, Drawn]) -> None:
+    archive, drawn_home, drawn = full
+    hit = next(hit for hit in drawn_home.search(drawn.vectors[0]).hits if hit.metadata["patient"])
+    key = archive.catalog.volume(hit.volume_id).patient_key
+    theirs = archive.catalog.volumes_of(str(key))
+    assert archive.erase(patient=str(hit.metadata["patient"])).volumes >= theirs.size > 0
+    with pytest.raises(UsageError, match="no patient of the archive goes by P-00000000"):
+        archive.erase(patient="P-00000000")
 
 
 @pytest.mark.parametrize("settings", [{}, {"sources": ["/scans/1.nii.gz"], "patient": "x"}, {"patient": " "}])

@@ -91,6 +91,8 @@ def test_removed_scans_are_chosen_by_filter_or_by_patient(parts: Parts) -> None:
     entry = archive.catalog.audits()[0]
     assert (entry.author, entry.action) == ("ann", "remove")
     assert "patient-9" not in entry.detail
+    with pytest.raises(UsageError, match="no scan of the archive is of a patient"):
+        archive.remove(patient="patient-9")
     with pytest.raises(QueryError, match="no column"):
         archive.remove(where="modalty = 'CT'")
     with pytest.raises(UsageError, match="exactly one"):

@@ -47,6 +47,12 @@ class RemovalQueries(WriterQueries):
             after = rows[-1].id
             yield from ((row.id, self.key.decrypt(row.locator)) for row in rows)
 
+    def volumes_of(self, patient_key: str) -> Ids:
+        """The volumes with this keyed hash of a patient, sorted."""
+        query = select(VolumeRow.id).where(VolumeRow.patient_key == patient_key).order_by(VolumeRow.id)
+        with self._database.read() as session:
+            return np.array(list(session.scalars(query)), dtype=np.int64)
+
     def patient_ids(self, patient: str) -> tuple[Ids, frozenset[str]]:
         """The volumes of a patient, sorted, and the keyed hashes by which the archive knows that patient.
 

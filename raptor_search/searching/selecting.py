@@ -1,6 +1,7 @@
 """Which volumes of an archive a user means: by where they came from, by patient, or by a filter."""
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from raptor_search.catalog import Catalog, Ids
 from raptor_search.errors import UsageError
 from raptor_search.filters import parse_where
 
-__all__ = ["Selection", "select"]
+__all__ = ["PSEUDONYM", "Selection", "select"]
+
+PSEUDONYM = re.compile(r"P-([0-9a-f]{8})")
+"""A patient as hits show them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ def select(
     patient: str | None = None,
     where: str | None = None,
     ids: Sequence[int] = (),
+    even_absent: bool = False,
 ) -> Selection:
     """The volumes that are meant by exactly one of four ways.
 
@@ -43,20 +48,23 @@ def select(
         catalog: of the archive.
         sources: files and folders as they were indexed, which need not be there any more; "FILE#MEMBER" means one
             of the volumes that a file holds, a folder everything below it.
-        patient: the id as the files have it.
+        patient: the id as the files have it, or the pseudonym in a hit.
         where: a filter, as a search takes it.
         ids: of the volumes themselves.
+        even_absent: whether the patient may be one of whom the archive has no scan.
 
     Raises:
-        UsageError: none or several of the ways, a volume or source that the archive does not know, or a patient's
-            name that participants of several data sets have.
+        UsageError: none or several of the ways, a volume, source or patient that the archive does not know, or a
+            patient's name that participants of several data sets have.
         QueryError: a filter that cannot be.
     """
     ways = sum((bool(sources), patient is not None, where is not None, bool(ids)))
     if ways != 1:
-        raise UsageError("which scans? give sources, or --patient ID, or --where FILTER: exactly one of them")
+        raise UsageError(
+            "which scans? give sources, or --patient ID, or, to remove, --where FILTER: exactly one of them"
+        )
     if patient is not None:
-        return _of_patient(catalog, patient)
+        return _of_patient(catalog, patient.strip(), even_absent)
     if where is not None:
         condition = parse_where(where)
         found = [catalog.ids(stored.id, condition) for stored in catalog.specs()]
@@ -69,16 +77,29 @@ def select(
     return _at(catalog, [_absolute(source) for source in sources])
 
 
-def _of_patient(catalog: Catalog, patient: str) -> Selection:
-    if not patient.strip():
+def _of_patient(catalog: Catalog, patient: str, even_absent: bool) -> Selection:
+    if not patient:
         raise UsageError("an empty patient id; give it as the files have it")
+    pseudonym = PSEUDONYM.fullmatch(patient)
+    if pseudonym and not catalog.patient_ids(patient)[1]:
+        return _of_pseudonym(catalog, patient, catalog.patients_called(pseudonym[1]))
     ids, keys = catalog.patient_ids(patient)
+    key = catalog.key.digest("patient", patient)
+    if not keys and not even_absent and not catalog.erased([key]):  # erasing may have been cut short
+        raise UsageError(f"no scan of the archive is of a patient {patient!r}: give the id as the files have it")
     if len(keys) > 1:
         raise UsageError(
             f"{len(keys)} data sets have a participant of this name, and they need not be one person: "
             "name the participant's folder instead"
         )
-    return Selection(ids, frozenset(), keys | {catalog.key.digest("patient", patient.strip())})
+    return Selection(ids, frozenset(), keys | {key})
+
+
+def _of_pseudonym(catalog: Catalog, pseudonym: str, keys: list[str]) -> Selection:
+    if len(keys) != 1:
+        many = f"{len(keys)} patients of the archive go" if keys else "no patient of the archive goes"
+        raise UsageError(f"{many} by {pseudonym}: give the patient's id as the files have it")
+    return Selection(catalog.volumes_of(keys[0]), frozenset(), frozenset(keys))
 
 
 def _at(catalog: Catalog, places: Sequence[str]) -> Selection:
