@@ -15,6 +15,10 @@ PERSONAL = re.compile(
     | (^|_)(patient|subject|participant|study|series|scan|visit)(name|uu?id|uid|id|mrn|date\w*|time|dt)(_|$)
     | (^|_)(address|street|city|zip|postcode|phone|telephone|email|e_mail|contact)(_|$)
     | (^|_)(physician|doctor|operator|radiologist|institution\w*|hospital|accession\w*|comments?|notes?|remarks?)(_|$)
+    | (^|_)(patient|subject|case|hospital|insurance|record|file|nhs|hosp|medicare)_?(number|no|num|nr|code|key)(_|$)
+    | (^|_)(pid|hospno|passport|forename|lastname|firstname|surnames|consultant|clinician|referr\w+|report\w*)(_|$)
+    | (^|_)(dod|death\w*|discharge\w*|postal_?code|postal|freetext|free_text|text|narrative|findings_text)(_|$)
+    | ^(first|last|middle)$ | (^|_)(patienten\w*|versich\w*|kvnr|krankenkasse|ueberweiser|pesel|dni|nif)(_|$)
     | (^|_)(nachname|vorname|familienname|geb|gebdat|geburt\w*|datum|\w+datum|fall_?nr|fallnummer|strasse|stra_e)(_|$)
     | (^|_)(plz|wohnort|ort|telefon\w*|arzt|bemerkung\w*|kommentar\w*|befundtext|krankenhaus|klinik|aufnahmetag)(_|$)
     | (^|_)(nom|prenom|pr_nom|naissance|adresse|ville|medecin|m_decin|remarques?|commentaires?|hopital|h_pital)(_|$)
@@ -71,8 +75,9 @@ def holds_personal(cells: Sequence[str]) -> bool:
     dates, addresses = (sum(known(cell) for cell in cells) for known in (_is_date, _is_address))
     if 2 * max(dates, addresses) > len(cells):
         return True
-    lengths = {len(cell) for cell in cells}
-    if cells and len(lengths) == 1 and max(lengths) >= LONG_NUMBER and all(cell.isdecimal() for cell in cells):
+    numbers = [re.sub(r"[ /-]", "", cell) for cell in cells]
+    lengths = {len(number) for number in numbers}
+    if cells and len(lengths) == 1 and max(lengths) >= LONG_NUMBER and all(number.isdecimal() for number in numbers):
         return True
     return OWN_TEXTS <= len(cells) == len(set(cells)) and not any(_is_number(cell) for cell in cells)
 
