@@ -142,7 +142,7 @@ def index(
 @app.command()
 def embed(
     paths: Paths,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the vectors.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the vectors, of this spec alone.")],
     encoder: Encoder = None,
     layer: Layer = None,
     weights: Weights = None,
@@ -155,7 +155,7 @@ def embed(
     dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
-    """Embed scans without an archive: one float32 `.npy` a volume, and `spec.json`."""
+    """Embed scans without an archive: one float32 `.npy` a volume, `scans.csv`, `spec.json`."""
     from indexer import render
     from indexer.export import export
     from indexer.progress import Terminal

@@ -26,11 +26,13 @@ SHOWN_LINES = 20
 SHOWN_CELLS = 5
 
 
-def export_json(out: Path, written: Sequence[Path], refused: Sequence[tuple["Source", "ReadError"]]) -> dict[str, Any]:
+def export_json(
+    out: Path, written: Sequence[tuple[Path, "Source"]], refused: Sequence[tuple["Source", "ReadError"]]
+) -> dict[str, Any]:
     """The facts of embedding without an archive."""
     return {
         "out": str(out),
-        "written": [file.name for file in written],
+        "written": [{"file": file.name, "source": source.uri} for file, source in written],
         "refused": [{"source": source.uri, "code": error.code, "reason": error.message} for source, error in refused],
     }
 

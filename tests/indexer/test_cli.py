@@ -1,6 +1,7 @@
 """The main job by the command: index, search, embed, status; and what each mistake of a user gives."""
 
 import contextlib
+import csv
 import json
 import os
 import signal
@@ -93,8 +94,11 @@ def test_embed_is_bit_identical_between_runs_and_to_the_archive(
 ) -> None:
     assert raptor("embed", scans / "sub-00", "--out", tmp_path / "a", *LITE).status == 0
     told = raptor("embed", scans / "sub-00", "--out", tmp_path / "b", *LITE, "--json").json
-    assert told == {"out": str(tmp_path / "b"), "written": ["scan0.npy"], "refused": []}
-    one, two = (np.load(tmp_path / name / "scan0.npy") for name in ("a", "b"))
+    (pair,) = told["written"]
+    assert (told["out"], told["refused"]) == (str(tmp_path / "b"), [])
+    assert pair["source"] == str(scans / "sub-00" / "scan0.nii.gz")
+    assert pair["file"].startswith("scan0_")
+    one, two = (np.load(tmp_path / name / pair["file"]) for name in ("a", "b"))
     assert one.dtype == np.float32
     assert one.tobytes() == two.tobytes()
     spec = json.loads((tmp_path / "a" / "spec.json").read_text())
@@ -162,18 +166,36 @@ def test_a_series_with_a_gap_or_of_two_slices_is_quarantined_and_says_where(
     assert "4.0 mm after slice 6, expected 2.0 mm" in reasons["missing-slice"]
 
 
-def test_embed_names_its_files_after_the_volumes(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
+def test_embed_names_its_files_by_the_scans_alone_and_says_which_is_which(
+    raptor: Raptor, scans: Path, tmp_path: Path
+) -> None:
     official = Path(__file__).parents[1] / "data" / "official" / "medmnist_style.npz"
     same_name = write_scan(scans / "sub-01" / "scan0.nii.gz", 8)
-    out = tmp_path / "out"
-    assert raptor("embed", official, scans / "sub-00", same_name, "--out", out, *LITE).status == 0
-    assert sorted(path.name for path in out.iterdir()) == [
-        "spec.json",
-        "sub-00_scan0.npy",
-        "sub-01_scan0.npy",
-        "train_0.npy",
-        "train_1.npy",
-    ]
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    assert raptor("embed", official, scans / "sub-00", "--out", out, *LITE).status == 0
+    first = {path.name: path.read_bytes() for path in out.glob("*.npy")}
+    assert raptor("embed", same_name, "--out", out, *LITE).status == 0
+    assert {name: (out / name).read_bytes() for name in first} == first
+    with (out / "scans.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    sources = [f"{official}#train_0", f"{official}#train_1", str(scans / "sub-00" / "scan0.nii.gz"), str(same_name)]
+    assert [row["source"] for row in rows] == sources
+    assert {row["file"] for row in rows} == {path.name for path in out.glob("*.npy")}
+    assert [row["file"].rpartition("_")[0] for row in rows] == ["train_0", "train_1", "scan0", "scan0"]
+    raptor("embed", same_name, "--out", alone, *LITE)
+    assert (alone / rows[3]["file"]).read_bytes() == (out / rows[3]["file"]).read_bytes()
+
+
+def test_vectors_of_two_specs_never_lie_in_one_folder(raptor: Raptor, scans: Path, tmp_path: Path) -> None:
+    out, stranger = tmp_path / "out", tmp_path / "stranger"
+    raptor("embed", scans / "sub-00", "--out", out, *LITE)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    other = raptor("embed", scans / "sub-01", "--out", out, *LITE, "--components", "10")
+    one_line(other, "another spec", "give another folder")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    stranger.mkdir()
+    np.save(stranger / "x.npy", np.zeros(3))
+    one_line(raptor("embed", scans / "sub-01", "--out", stranger, *LITE), "no spec.json")
 
 
 def test_labels_given_after_indexing_reach_the_scans_without_embedding_them_again(
