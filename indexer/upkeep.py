@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +75,26 @@ def erase(
         "before still hold them: destroy those, and make a new one",
         as_json,
     )
+
+
+@commands.command()
+def audit(
+    home: Home = DEFAULT_HOME,
+    rows: Annotated[int, typer.Option("-n", help="Rows at most.", min=1)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show who searched, labelled, exported, removed and erased, and when; the latest first."""
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive:
+        found = archive.catalog.audits(rows)
+    times = [datetime.fromtimestamp(row.at, UTC).isoformat(timespec="seconds") for row in found]
+    lines = [f"{at}  {row.author}  {row.action}: {row.detail}" for at, row in zip(times, found, strict=True)]
+    facts = [
+        {"at": at, "author": row.author, "action": row.action, "detail": row.detail}
+        for at, row in zip(times, found, strict=True)
+    ]
+    _answer({"audit": facts}, "\n".join(lines) or "Nothing was written down yet", as_json)
 
 
 @commands.command()

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from indexer.cli import app
+from raptor_search.access import account
 from raptor_search.catalog import Catalog
 from tests.archives import DrawnArchive, draw, drawn_archive
 from tests.indexer.command import Raptor
@@ -63,6 +64,11 @@ def test_erasing_asks_first_and_says_what_it_does_not_reach(raptor: Raptor, draw
     assert done.status == 0
     assert "1 scans erased" in done.out
     assert "Backups made before still hold them" in done.out
+    audit = raptor("audit", "--home", home, "-n", "1", "--json").json["audit"]
+    assert [(row["action"], row["author"]) for row in audit] == [("erase", account())]
+    assert audit[0]["at"][:2] == "20"
+    assert "  erase: " in raptor("audit", "--home", home).out
+
     by_patient = raptor("erase", "--patient", "patient-2", "--home", home, "--yes", "--json")
     assert by_patient.json == {"erased": 2, "duplicates": 0, "quarantined": 0}
     assert drawn.catalog.count() == N - 3
