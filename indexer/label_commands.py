@@ -5,16 +5,12 @@ Each is a few lines over the library, as those of `cli` are.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, Spec, err, out
 from raptor_search.errors import UsageError
-
-if TYPE_CHECKING:
-    from raptor_search.archive import Archive
-    from raptor_search.labelling import LabelProposals
 
 __all__ = ["register"]
 
@@ -101,6 +97,9 @@ def propagate(
         float | None, typer.Option(help="Accept every proposal at or above this confidence.", min=0, max=1)
     ] = None,
     accept_case: Annotated[list[int] | None, typer.Option(help="Accept the proposal for this case.")] = None,
+    accept_abstained: Annotated[
+        bool, typer.Option("--accept-abstained", help="Let --accept-case accept what abstained too.")
+    ] = False,
     reject_case: Annotated[list[int] | None, typer.Option(help="Turn down the proposal for this case.")] = None,
     undo_case: Annotated[list[int] | None, typer.Option(help="Take back the decision on this case.")] = None,
     undo_all: Annotated[bool, typer.Option("--undo-all", help="Take back every decision on the label.")] = False,
@@ -111,7 +110,7 @@ def propagate(
     as_json: Json = False,
 ) -> None:
     """Propose a label's values for the scans without one; accept, turn down, take back, export."""
-    from indexer import render_labels
+    from indexer import decisions, render_proposals
     from indexer.label_export import check_ending, export_labels
     from raptor_search import labelling
     from raptor_search.archive import Archive
@@ -125,11 +124,20 @@ def propagate(
             f"--accept {accept:g} is below --min-confidence {min_confidence:g}, and nothing below that is proposed; "
             "lower --min-confidence too"
         )
+    asked = decisions.Asked(
+        threshold=accept,
+        accepted=accept_case or (),
+        rejected=reject_case or (),
+        undone=undo_case or (),
+        undo_all=undo_all,
+        with_abstained=accept_abstained,
+    )
+    decisions.check(asked)
     if out_file is not None:
         check_ending(out_file)
     who = author or account()
     with Archive.open(home) as archive:
-        undone = _undo(archive, label, undo_case or [], undo_all, who)
+        undone = decisions.take_back(archive, label, asked, author=who)
         with err.status("Asking the labelled scans"):
             found = labelling.proposals(
                 archive,
@@ -142,14 +150,15 @@ def propagate(
             )
             compared = labelling.comparison(archive, label, k=k, spec=spec) if compare else None
             labelling.store(archive, label, found, method=chosen, author=who)  # type: ignore[arg-type]
-        decided = _decide(archive, label, found, accept, accept_case or [], reject_case or [], who)
+        decided = decisions.decide(archive, label, found, asked, author=who)
         if out_file is not None:
             export_labels(archive, label, out_file, spec=spec)
-        document = render_labels.proposals_json(label, chosen, found, decided | {"undone": undone}, compared)
         if as_json:
-            print(json.dumps(document, indent=2))
+            print(json.dumps(render_proposals.to_dict(label, chosen, found, decided, undone, compared), indent=2))
         else:
-            render_labels.proposals(out, found, decided | {"undone": undone}, compared, archive.notice)
+            if undo_all and not undone:
+                out.print(f"No decision on '{label}' to take back", soft_wrap=True, highlight=False, markup=False)
+            render_proposals.proposals(out, found, decided, undone, compared, archive.notice)
             if out_file is not None:
                 out.print(f"Values: {out_file}", soft_wrap=True, highlight=False, markup=False)
 
@@ -228,42 +237,3 @@ def _write(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
-
-
-def _undo(archive: "Archive", label: str, cases: list[int], everything: bool, author: str) -> int:
-    from raptor_search import labelling
-
-    if everything:
-        return labelling.undo_all(archive, label, author=author)
-    for case in cases:
-        if not labelling.undo(archive, label, case, author=author):
-            raise UsageError(f"case {case} has no decision on '{label}' to take back; given labels stay as they are")
-    return len(cases)
-
-
-def _decide(
-    archive: "Archive",
-    label: str,
-    found: "LabelProposals",
-    threshold: float | None,
-    accepted: list[int],
-    rejected: list[int],
-    author: str,
-) -> dict[str, int]:
-    """Accept and turn down what is proposed; nothing is decided where one of the cases has no proposal."""
-    from raptor_search import labelling
-
-    by_case = {item.volume_id: item for item in found.items}
-    for case in (*accepted, *rejected):
-        if case not in by_case or by_case[case].value is None:
-            raise UsageError(f"nothing is proposed for case {case}; expected a case without a value of '{label}'")
-    chosen = {case: by_case[case] for case in accepted}
-    if threshold is not None:
-        chosen |= {
-            item.volume_id: item
-            for item in found.items
-            if item.abstained is None and item.confidence >= threshold and item.volume_id not in rejected
-        }
-    labelling.accept(archive, label, list(chosen.values()), author=author)
-    labelling.reject(archive, label, [by_case[case] for case in rejected], author=author)
-    return {"accepted": len(chosen), "rejected": len(rejected)}

@@ -1,7 +1,6 @@
-"""What `evaluate`, `propagate` and `map` print: tables for people, plain dictionaries for `--json`."""
+"""What `evaluate`, `labels` and `map` print: tables for people, plain dictionaries for `--json`."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -13,36 +12,33 @@ from rich.table import Table
 from raptor_search.assessing import Assessment
 from raptor_search.catalog.records import LabelOrigin
 from raptor_search.cohorts.mapping import Cohort
-from raptor_search.diffusion import Comparison
-from raptor_search.labelling import LabelProposals
 from raptor_search.report import number
 from raptor_search.statistics.figures import Measured
 
-__all__ = ["assessment", "cohort", "cohort_json", "labels", "proposals", "proposals_json"]
+__all__ = ["assessment", "cohort", "cohort_json", "interval", "labels", "say", "warn"]
 
 ORIGINS: tuple[LabelOrigin, ...] = get_args(LabelOrigin)
 
 SHOWN_LISTS = ("P@1", "P@5", "P@10", "recall@10", "nDCG@10", "mAP", "mAP@5 by hits", "MRR")
-SHOWN_REASONS = 5
 SHOWN_CLUSTERS = 20
 
 
 def assessment(out: Console, found: Assessment) -> None:
     """The figures of an evaluation, and every note."""
     one = found.evaluation
-    _say(out, f"{one.label}: {one.scans} scans of {one.subjects} subjects; {one.protocol}")
+    say(out, f"{one.label}: {one.scans} scans of {one.subjects} subjects; {one.protocol}")
     for method in one.methods:
         title = f"{method.vectors}, {method.method}: {'; '.join(dict.fromkeys(method.settings))}"
         table = _figures(title, method.figures, ("majority", "random") if one.classes else ("mean",))
         out.print(table)
         sets = [f"{c.level:.0%}: {_had(c.covered)}" for c in method.coverage]
-        _say(out, f"Prediction sets, coverage asked and had: {', '.join(sets)}")
+        say(out, f"Prediction sets, coverage asked and had: {', '.join(sets)}")
     for vectors in one.vectors:
         shown = [figure for figure in vectors.retrieval if figure.name in SHOWN_LISTS]
         out.print(_figures(f"{vectors.vectors}, retrieval", shown, ("random",)))
     for gap in one.differences:
         if gap.is_clear and gap.figure in ("AUROC", "balanced accuracy", "mAP", "r2"):
-            _say(out, f"{gap.first} less {gap.second}, {gap.figure}: {_interval(gap.value, gap.low, gap.high)}")
+            say(out, f"{gap.first} less {gap.second}, {gap.figure}: {interval(gap.value, gap.low, gap.high)}")
     if found.published:
         table = Table(title=f"Published on {found.data_set} (An et al. 2025, Table 3)", title_justify="left")
         for name in ("method", "AUROC", "accuracy"):
@@ -54,18 +50,18 @@ def assessment(out: Console, found: Assessment) -> None:
             table.add_row(f"here: {method.vectors}, {method.method}", *figures)
         out.print(table)
     if one.leaks.pairs:
-        _warn(out, f"{len(one.leaks.pairs)} pairs of scans of different subjects are near-duplicates")
+        warn(out, f"{len(one.leaks.pairs)} pairs of scans of different subjects are near-duplicates")
     for asked in one.confounds:
         if asked.is_flagged:
-            _warn(out, asked.verdict)
+            warn(out, asked.verdict)
     for note in (*one.notes, *((found.notice,) if found.notice else ())):
-        _warn(out, note)
+        warn(out, note)
 
 
 def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int]) -> None:
     """Labels by name with the scans that have a value, by its origin; and what was taken out."""
     for name, scans in dropped.items():
-        _say(out, f"{name} taken out of {scans} scans; a table that has it brings it back, unless --keep leaves it out")
+        say(out, f"{name} taken out of {scans} scans; a table that has it brings it back, unless --keep leaves it out")
     table = Table(title="Labels, and how many scans have a value", title_justify="left")
     table.add_column("label", overflow="fold")
     for origin in ORIGINS:
@@ -75,76 +71,14 @@ def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mappi
     out.print(table if counts else "No labels")
 
 
-def proposals(
-    out: Console, found: LabelProposals, decided: Mapping[str, int], compared: Comparison | None, notice: str | None
-) -> None:
-    """How many values are proposed of each class, why not for others, and what was decided."""
-    taken = [item for item in found.items if item.abstained is None]
-    table = Table(title=f"Proposed by {found.labelled} scans of {found.subjects} subjects", title_justify="left")
-    for name in ("value", "scans", f"mean confidence ({found.confidence_kind})"):
-        table.add_column(name)
-    for value in found.classes:
-        some = [item.confidence for item in taken if item.value == value]
-        if some:
-            table.add_row(value, str(len(some)), number(sum(some) / len(some), 2))
-    if found.items:
-        out.print(table)
-    else:
-        _say(out, f"Every scan has a value: nothing to propose. {found.labelled} scans of {found.subjects} subjects")
-    reasons = Counter(_kind(item.abstained) for item in found.items if item.abstained is not None)
-    for reason, count in reasons.most_common(SHOWN_REASONS):
-        _say(out, f"{count} without a proposal: {reason}")
-    if compared is not None:
-        for gap in compared.differences:
-            if gap.figure in ("AUROC", "balanced accuracy"):
-                values = {one.name: one for one in compared.votes}, {one.name: one for one in compared.spreading}
-                votes, spread = (number(side[gap.figure].value) for side in values)
-                _say(
-                    out,
-                    f"{gap.figure} on hidden labels: votes {votes}, diffusion {spread}, difference "
-                    f"{_interval(gap.value, gap.low, gap.high)}",
-                )
-    done = ", ".join(f"{count} {what}" for what, count in decided.items() if count)
-    if done or found.items:
-        _say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
-    for note in (*found.notes, *(compared.notes if compared else ()), *((notice,) if notice else ())):
-        _warn(out, note)
-
-
-def proposals_json(
-    label: str, method: str, found: LabelProposals, decided: Mapping[str, int], compared: Comparison | None
-) -> dict[str, Any]:
-    """The same, with every proposal."""
-    comparison = None
-    if compared is not None:
-        comparison = {
-            "votes": {one.name: one.value for one in compared.votes},
-            "diffusion": {one.name: one.value for one in compared.spreading},
-            "differences": [gap.__dict__ for gap in compared.differences],
-            "subjects": compared.subjects,
-            "notes": list(compared.notes),
-        }
-    return {
-        "label": label,
-        "method": method,
-        "confidence": found.confidence_kind,
-        "labelled": found.labelled,
-        "subjects": found.subjects,
-        "proposals": [item.__dict__ for item in found.items],
-        "decided": dict(decided),
-        "comparison": comparison,
-        "notes": list(found.notes),
-    }
-
-
 def cohort(out: Console, drawn: Cohort, home: Path) -> None:
     """What was found on a map, and how far it is to be trusted."""
-    _say(out, f"Map of {len(drawn.drawn.volume_ids)} scans stored in {home}, version {drawn.drawn.id}")
+    say(out, f"Map of {len(drawn.drawn.volume_ids)} scans stored in {home}, version {drawn.drawn.id}")
     if drawn.detail is None:
         return
     found = drawn.detail.document
     quality = found["quality"]
-    _say(
+    say(
         out,
         f"Trustworthiness {quality['trustworthiness']:.3f}; {quality['preservation']:.0%} of the {quality['k']} "
         "nearest scans are among the nearest on the map: read no more into it than that",
@@ -159,8 +93,11 @@ def cohort(out: Console, drawn: Cohort, home: Path) -> None:
             for t in one["traits"]
         ]
         table.add_row(str(one["number"] + 1), str(one["scans"]), f"case {one['medoid']}", "; ".join(traits) or "-")
-    out.print(table)
-    _say(out, f"{found['unclustered']} scans belong to no cluster; {len(found['outliers'])} outliers")
+    if found["clusters"]:
+        out.print(table)
+    else:
+        say(out, "No cluster: the scans form no group that stands out by density")
+    say(out, f"{found['unclustered']} scans belong to no cluster; {len(found['outliers'])} outliers")
 
 
 def cohort_json(drawn: Cohort) -> dict[str, Any]:
@@ -191,18 +128,16 @@ def _had(covered: float) -> str:
     return number(covered) if math.isfinite(covered) else "too few subjects"
 
 
-def _interval(value: float, low: float, high: float) -> str:
+def interval(value: float, low: float, high: float) -> str:
+    """A figure with its interval."""
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def _kind(reason: str) -> str:
-    """The reason without the figures of one scan, so that equal ones can be counted."""
-    return reason.partition(":")[0] if not reason.startswith("confidence") else "confidence below the least asked"
-
-
-def _say(out: Console, text: str) -> None:
+def say(out: Console, text: str) -> None:
+    """One line, never wrapped."""
     out.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _warn(out: Console, text: str) -> None:
+def warn(out: Console, text: str) -> None:
+    """One line that a reader must see."""
     out.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False)

@@ -55,8 +55,10 @@ def search(
     from indexer import render
     from indexer.progress import Terminal
     from raptor_search.archive import Archive
+    from raptor_search.search import check_examples
     from raptor_search.searching.region import parse_region
 
+    check_examples(like or (), unlike or ())
     query = _query(scan, case, volume_index)
     regions = [parse_region(text) for text in region or ()]
     with Archive.open(home) as archive:

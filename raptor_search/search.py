@@ -23,7 +23,7 @@ from raptor_search.searching.rerank import Reranker, Scored
 from raptor_search.searching.serving import IndexCache
 from raptor_search.statistics.duplicates import collapsed
 
-__all__ = ["Hit", "SearchResult", "check_k", "search"]
+__all__ = ["Hit", "SearchResult", "check_examples", "check_k", "search"]
 
 MAX_HITS = 1_000
 """A page of hits, not an export of the archive."""
@@ -40,6 +40,16 @@ def check_k(k: int) -> None:
     """
     if not 1 <= k <= MAX_HITS:
         raise QueryError(f"k = {k}; expected 1 to {MAX_HITS}")
+
+
+def check_examples(like: Collection[int], unlike: Collection[int]) -> None:
+    """Refuse an example that should pull and push at once.
+
+    Raises:
+        QueryError: a volume in both lists.
+    """
+    if both := sorted(set(like) & set(unlike)):
+        raise QueryError(f"case {both[0]} is to be alike and unlike at once; expected one of them")
 
 
 def search(
@@ -78,11 +88,12 @@ def search(
         exact_limit: up to this many scans are all scored; None leaves it to what was measured on the index.
 
     Raises:
-        QueryError: k out of range, a query that is no embedding of the spec, a region beyond the grid, or a filter on
-            no such column.
+        QueryError: k out of range, an example on both sides, a query that is no embedding of the spec, a region beyond
+            the grid, or a filter on no such column.
         UsageError: an example that is not in the archive.
     """
     check_k(k)
+    check_examples(like, unlike)
     if query.shape != (stored.spec.length,) or not np.isfinite(query).all():
         raise QueryError(f"a query of shape {query.shape}; expected {stored.spec.length} finite numbers")
     if region:

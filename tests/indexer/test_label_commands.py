@@ -241,6 +241,51 @@ def test_one_case_is_accepted_turned_down_and_taken_back(raptor: Raptor, home: P
     one_line(raptor("propagate", "finding", "--home", home, "--accept-case", given), "nothing is proposed for case")
 
 
+def test_decisions_that_contradict_each_other_are_refused_whole(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    one, other = str(archive.ids[90]), str(archive.ids[92])
+    words = ("propagate", "finding", "--home", home)
+    one_line(raptor(*words, "--accept-case", one, "--reject-case", one), "both --accept-case and --reject-case")
+    one_line(raptor(*words, "--accept-case", one, "--undo-all"), "undo first")
+    one_line(raptor(*words, "--accept-abstained"), "allows an --accept-case")
+    raptor(*words, "--accept-case", one)
+    with archive.open() as catalog:
+        before = catalog.labels("finding")
+        assert before[-1].origin == "accepted"
+    one_line(raptor(*words, "--undo-case", one, "--undo-case", other), f"case {other} has no decision")
+    with archive.open() as catalog:
+        assert catalog.labels("finding") == before
+    assert "1 undone" in raptor(*words, "--undo-case", one).out
+    assert "No decision on 'finding' to take back" in raptor(*words, "--undo-all").out
+
+
+def test_proposals_are_listed_and_one_that_abstained_is_accepted_only_on_purpose(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home, signal=0.4)
+    words = ("propagate", "finding", "--home", home, "--min-confidence", "0.9")
+    items = {item["volume_id"]: item for item in raptor(*words, "--json").json["proposals"]}
+    unsure = next(item for item in items.values() if item["abstained"])
+    sure = next(item for item in items.values() if not item["abstained"])
+    listed = raptor(*words).out
+    assert str(sure["volume_id"]) in listed
+    assert "... and 10 more: --out FILE.csv or --json has all" in listed
+    case = str(unsure["volume_id"])
+    told = f"{unsure['value']}, confidence {unsure['confidence']:.2f}"
+    one_line(raptor(*words, "--accept-case", case), f"case {case}: {told}, abstained", "--accept-abstained")
+    with archive.open() as catalog:
+        assert len(catalog.labels("finding")) == 90
+    done = raptor(*words, "--accept-case", case, "--accept-abstained", "--reject-case", str(sure["volume_id"]))
+    assert f"case {case}: {told}, accepted, though it abstained: {unsure['abstained']}" in done.out
+    assert f"case {sure['volume_id']}: {sure['value']}, confidence {sure['confidence']:.2f}, rejected" in done.out
+    assert "1 accepted, 1 rejected" in done.out
+
+
+def test_where_all_abstain_there_is_a_sentence_and_no_empty_table(raptor: Raptor, home: Path) -> None:
+    labelled_archive(home, signal=0.2)
+    shown = raptor("propagate", "finding", "--home", home, "--min-confidence", "1").out
+    assert "All 30 proposals abstain; asked were 90 scans of 45 subjects" in shown
+    assert "mean confidence" not in shown
+
+
 def test_values_accepted_from_proposals_are_pointed_out_where_they_are_evaluated(raptor: Raptor, home: Path) -> None:
     labelled_archive(home)
     count = raptor("propagate", "finding", "--home", home, "--accept", "0.8", "--json").json["decided"]["accepted"]

@@ -67,6 +67,7 @@ def test_a_case_of_the_archive_asks_and_its_patient_may_be_left_out(raptor: Rapt
     one_line(raptor("search", "--home", home), "a scan's path, or --case ID")
     one_line(raptor("search", indexed, "--case", "1", "--home", home), "expected one question")
     one_line(raptor("search", "--case", "77", "--home", home), "no volume 77")
+    one_line(raptor("search", indexed, "--like", "2", "--unlike", "2", "--home", home), "case 2", "alike and unlike")
     one_line(raptor("search", "--case", "1", "--volume-index", "0", "--home", home), "names its volume already")
     one_line(raptor("search", ".", "--volume-index", "0", "--home", home), "expected a 4D file")
 
