@@ -17,6 +17,7 @@ from raptor_search.catalog import Catalog, NewVolume, StoredSpec
 from raptor_search.embedding import Embedding
 from raptor_search.errors import ErasedError, ReadError
 from raptor_search.intensity import IntensityRule
+from raptor_search.places import is_gone
 from raptor_search.readers import Source
 from raptor_search.volume import Volume
 
@@ -41,8 +42,8 @@ class Heard(Protocol):
     def touched(self, source: Source) -> None:
         """It was in the archive already; nothing was read."""
 
-    def committed(self, source: Source, *, is_new: bool, is_shared: bool) -> None:
-        """It is in the archive."""
+    def committed(self, source: Source, *, is_new: bool, is_shared: bool, is_moved: bool) -> None:
+        """It is in the archive; a moved one lay elsewhere, and that place is gone."""
 
     def refused(self, source: Source, error: ReadError) -> None:
         """It is to be quarantined."""
@@ -106,6 +107,7 @@ class _Filling:
         self._behind = behind
         self._lock = threading.Lock()
         self._away: dict[str, list[_Row]] = {}
+        self._met: set[str] = set()
         self.waiting = 0.0
         self.reading = 0.0
 
@@ -186,14 +188,21 @@ class _Filling:
             self._commit(row, is_shared=True)
 
     def _commit(self, row: _Row, *, is_shared: bool) -> None:
+        moved_from = self._gone_copy(row.new) if row.is_new else None
         try:
-            self._catalog.commit_volume(row.new)
+            self._catalog.commit_volume(row.new, moved_from=moved_from)
         except ReadError as error:
             self._heard.refused(row.source, error)
         except ErasedError:
             self._heard.erased(row.source)
         else:
-            self._heard.committed(row.source, is_new=row.is_new, is_shared=is_shared)
+            self._met.add(row.source.uri)
+            self._heard.committed(row.source, is_new=row.is_new, is_shared=is_shared, is_moved=moved_from is not None)
+
+    def _gone_copy(self, new: NewVolume) -> int | None:
+        """A volume of the same bytes whose place is gone: the scan was moved, and is not another one."""
+        copies = self._catalog.located_at(new.content_key)
+        return next((volume_id for volume_id, uri in copies if uri not in self._met and is_gone(uri)), None)
 
     def _touch(self, loaded: Loaded) -> None:
         if loaded.known is not None:

@@ -24,12 +24,14 @@ from raptor_search.catalog import StoredSpec
 from raptor_search.encoders import Encoder, computing_dtype
 from raptor_search.errors import ReadError, UsageError
 from raptor_search.index import check_factory
+from raptor_search.places import holder
 from raptor_search.readers import Refused, Skipped, Source, discover
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
 from raptor_search.readers.source import UNOPENED
 from raptor_search.readers.tables import Table, find_participants, participants_below, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
+from raptor_search.searching.selecting import missing
 
 __all__ = ["READERS", "IndexReport", "find_sources", "index"]
 
@@ -45,6 +47,7 @@ class IndexReport:
         added: volumes newly committed.
         shared: of those, how many share the vector of equal bytes.
         present: volumes that were in the archive already.
+        moved: of those, how many lay at another place before, which is gone.
         quarantined: sources that could not be read, with the reason.
         erased: sources left out because they, their bytes or their patient were erased from the archive.
         skipped: files that are no scans, counted by reason.
@@ -54,7 +57,8 @@ class IndexReport:
         unread: cells of each table found by itself that could not be understood, and count as missing.
         ambiguous: rows of each table that name a file by its bare name, where several have it; one alone is labelled.
         dropped: columns of each table that were not kept.
-        missing: sources of the archive that are no longer there (a run without paths looks for all of them).
+        missing: sources of the archive, below the paths where there are any, that are no longer there; 0 where the
+            run was interrupted.
         version: the index version that serves now, None where nothing is embedded.
         volumes: volumes embedded under the spec after the run.
         stages: how long each stage took.
@@ -73,6 +77,7 @@ class IndexReport:
     unread: dict[str, int]
     ambiguous: dict[str, int]
     dropped: dict[str, tuple[str, ...]]
+    moved: int
     missing: int
     version: int | None
     volumes: int
@@ -85,6 +90,7 @@ class _Tally:
     added: int = 0
     shared: int = 0
     present: int = 0
+    moved: int = 0
     erased: int = 0
     quarantined: list[tuple[Source, ReadError]] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
@@ -194,12 +200,6 @@ def _check_kept(keep: Sequence[str] | None, tables: Sequence[Table]) -> None:
         raise UsageError(f"--keep {unknown[0]}: no table has such a column; expected one of {there}")
 
 
-def _holder(uri: str) -> Path:
-    """The file or folder that a source's URI names; a member stands after the last "#", unless that is the path's."""
-    whole = Path(uri)
-    return whole if whole.exists() or "#" not in uri else Path(uri.rpartition("#")[0])
-
-
 class _Run:
     """One indexing run over one archive, under one spec; hears from `fill` what became of each source."""
 
@@ -243,6 +243,8 @@ class _Run:
             self._embed_all(sources, encoder, stored, joined)
             joined.remember()
             self._release_mended(paths)
+            if paths:
+                self.tally.missing = missing(self.catalog, paths)
         except KeyboardInterrupt:
             self.tally.interrupted = True
         with self.progress.publishing():
@@ -269,7 +271,7 @@ class _Run:
             raise UsageError("no PATH given: name the files or folders to index")
         stored = self.catalog.default_spec()
         known = set(filter(None, self.catalog.locators(self.catalog.ids(stored.id)))) if stored else set()
-        holders = sorted({path for uri in known if (path := _holder(uri)).exists()})
+        holders = sorted({path for uri in known if (path := holder(uri)).exists()})
         if not holders:
             raise UsageError(f"{self.archive.home}: none of its {len(known)} sources is there: name a PATH")
         self.volume_index = "all"
@@ -286,7 +288,7 @@ class _Run:
             [
                 record.source_key
                 for record in self.catalog.quarantined()
-                if record.source_key not in refused and any(_holder(record.locator).is_relative_to(r) for r in roots)
+                if record.source_key not in refused and any(holder(record.locator).is_relative_to(r) for r in roots)
             ]
         )
 
@@ -326,10 +328,11 @@ class _Run:
         self.tally.present += 1
         self.bar.volume_done(source.name)
 
-    def committed(self, source: Source, *, is_new: bool, is_shared: bool) -> None:
+    def committed(self, source: Source, *, is_new: bool, is_shared: bool, is_moved: bool) -> None:
         """It is in the archive."""
         self.tally.has_read = True
-        if is_new:
+        self.tally.moved += is_moved
+        if is_new and not is_moved:
             self.tally.added += 1
             self.tally.shared += is_shared
         else:
@@ -380,6 +383,7 @@ class _Run:
             unread={str(t.path): t.unread for t in tables},
             ambiguous={str(t.path): len(t.ambiguous) for t in tables},
             dropped={str(t.path): t.dropped for t in tables},
+            moved=self.tally.moved,
             missing=self.tally.missing,
             version=version,
             volumes=self.catalog.count(stored.id),

@@ -55,6 +55,7 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
         "unread": done.unread,
         "ambiguous": done.ambiguous,
         "dropped": {name: list(columns) for name, columns in done.dropped.items()},
+        "moved": done.moved,
         "missing": done.missing,
         "index_version": done.version,
         "volumes": done.volumes,
@@ -74,14 +75,18 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
     for line in _about_tables(done):
         say(line)
     if done.missing:
-        say(f"{done.missing} sources of the archive are no longer there: they keep their old vectors only")
+        say(
+            f"{done.missing} scans of the archive are no longer where they were: `raptor remove --missing PATH` takes "
+            "out those whose file or folder is gone"
+        )
     if done.stages.wall:
         say(done.stages.sentence())
     if done.interrupted:
         say("Stopped early; run the command again to go on")
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
     erased = f", {done.erased} left out because they were erased from this archive" if done.erased else ""
-    say(f"{done.added} added{shared}, {done.present} already there, {len(done.quarantined)} quarantined{erased}")
+    moved = f" ({done.moved} moved here)" if done.moved else ""
+    say(f"{done.added} added{shared}, {done.present} already there{moved}, {len(done.quarantined)} quarantined{erased}")
     say(f"{home}: {done.volumes} volumes searchable, index version {done.version}")
     if done.quarantined:
         say(f"Why each was quarantined: raptor status --home {home}")

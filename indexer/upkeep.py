@@ -35,13 +35,19 @@ def remove(
     where: Annotated[
         str | None, typer.Option(help="All scans that pass a filter, such as \"modality = 'CT'\".")
     ] = None,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing", help="Only scans whose file or folder is no longer there: below SOURCES, or all of them."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take scans out of the archive; indexing their files brings them back."""
     from raptor_search.archive import Archive
 
     with Archive.open(home) as archive:
-        removed = archive.remove(sources or (), patient=patient, where=where)
+        removed = archive.remove(sources or (), patient=patient, where=where, only_missing=missing)
     _answer({"removed": removed}, f"{removed} scans removed from {home}; `raptor index` brings them back", as_json)
 
 

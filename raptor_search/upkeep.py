@@ -95,6 +95,7 @@ class Upkeep:
         patient: str | None = None,
         where: str | None = None,
         ids: Sequence[int] = (),
+        only_missing: bool = False,
         author: str | None = None,
     ) -> int:
         """Take scans out of the archive: they are found no longer. Indexing their sources brings them back.
@@ -104,6 +105,7 @@ class Upkeep:
             patient: the id as the files have it, or the pseudonym in a hit; or
             where: a filter, as `search` takes it; or
             ids: of the volumes. Exactly one of the four.
+            only_missing: of the sources, or of all, only those whose file or folder is no longer there.
             author: who asks; None for whoever acts through this archive.
 
         Returns:
@@ -117,7 +119,7 @@ class Upkeep:
         """
         self.require("remove")
         with self.writing():
-            chosen = select(self.catalog, sources, patient=patient, where=where, ids=ids)
+            chosen = select(self.catalog, sources, patient=patient, where=where, ids=ids, only_missing=only_missing)
             return self.catalog.remove(chosen.ids, sorted(chosen.source_keys), author=author or self.principal.name)
 
     def erase(

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"errors", "specs", "spreadsheet"},
+    {"errors", "specs", "spreadsheet", "places"},
     {"volume", "intensity", "planes", "slicing", "resampling", "projection", "reference", "sketch", "scoring"}
     | {"encoder_cards", "staging"},
     {"embedding", "engine"},

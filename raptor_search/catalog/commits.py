@@ -43,13 +43,18 @@ _COPIED = [
 class CommitQueries(VectorQueries):
     """What the indexer writes."""
 
-    def commit_volume(self, new: NewVolume) -> int:
+    def commit_volume(self, new: NewVolume, *, moved_from: int | None = None) -> int:
         """Store an embedded scan: its row, vector, labels and preview, in one transaction. Returns its volume id.
 
         The same bytes at a source that is there keep their id. Changed bytes take a new one: the old
         row goes, with its vectors where nobody else shares them; what people decided on its labels
         moves along while it is still the same series of the same patient, else it goes into the audit log.
         A quarantine of the source ends.
+
+        Args:
+            new: the scan.
+            moved_from: the volume that becomes this one, where the archive has none of this source: the same bytes,
+                which lay elsewhere. It keeps its id, its labels, and what is known of it and not of the new place.
 
         Raises:
             ErasedError: the scan, or its patient, was erased.
@@ -66,6 +71,8 @@ class CommitQueries(VectorQueries):
         with self._committing() as session:
             refuse_erased(session, self.key, *keys_of(new))
             old = session.scalar(select(VolumeRow).where(VolumeRow.source_key == new.source_key))
+            if old is None and moved_from is not None:
+                old = _moved(session, moved_from, new)
             same = old is not None and old.content_key == new.content_key
             row = old if old is not None and same else VolumeRow(source_key=new.source_key, added_at=time.time())
             if old is not None and not same:
@@ -159,6 +166,15 @@ class CommitQueries(VectorQueries):
         """End the quarantine of sources, such as files that are no longer there."""
         with self._committing() as session:
             end_quarantine(session, source_keys)
+
+
+def _moved(session: Session, volume_id: int, new: NewVolume) -> VolumeRow | None:
+    """The volume that a scan was, at its new place; None where it went, or has other bytes now."""
+    row = session.get(VolumeRow, volume_id)
+    if row is None or row.content_key != new.content_key:
+        return None
+    row.source_key = new.source_key
+    return row
 
 
 def _fill(row: VolumeRow, new: NewVolume, locator: bytes) -> None:

@@ -53,6 +53,13 @@ class RemovalQueries(WriterQueries):
         with self._database.read() as session:
             return np.array(list(session.scalars(query)), dtype=np.int64)
 
+    def located_at(self, content_key: str) -> list[tuple[int, str]]:
+        """The volumes of these bytes, by id, and where each came from, decrypted."""
+        query = select(VolumeRow.id, VolumeRow.locator).where(VolumeRow.content_key == content_key)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(VolumeRow.id)).all()
+        return [(row.id, self.key.decrypt(row.locator)) for row in rows]
+
     def patient_ids(self, patient: str) -> tuple[Ids, frozenset[str]]:
         """The volumes of a patient, sorted, and the keyed hashes by which the archive knows that patient.
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import numpy as np
 from raptor_search.catalog import Catalog, Ids
 from raptor_search.errors import UsageError
 from raptor_search.filters import parse_where
+from raptor_search.places import is_gone
 
-__all__ = ["PSEUDONYM", "Selection", "select"]
+__all__ = ["PSEUDONYM", "Selection", "missing", "select"]
 
 PSEUDONYM = re.compile(r"P-([0-9a-f]{8})")
 """A patient as hits show them."""
@@ -41,8 +42,9 @@ def select(
     where: str | None = None,
     ids: Sequence[int] = (),
     even_absent: bool = False,
+    only_missing: bool = False,
 ) -> Selection:
-    """The volumes that are meant by exactly one of four ways.
+    """The volumes that are meant by exactly one of four ways; `only_missing` goes with sources, or means all.
 
     Args:
         catalog: of the archive.
@@ -52,13 +54,14 @@ def select(
         where: a filter, as a search takes it.
         ids: of the volumes themselves.
         even_absent: whether the patient may be one of whom the archive has no scan.
+        only_missing: of the sources only those whose file or folder is gone (`places.is_gone`).
 
     Raises:
         UsageError: none or several of the ways, a volume, source or patient that the archive does not know, or a
             patient's name that participants of several data sets have.
         QueryError: a filter that cannot be.
     """
-    ways = sum((bool(sources), patient is not None, where is not None, bool(ids)))
+    ways = sum((bool(sources or only_missing), patient is not None, where is not None, bool(ids)))
     if ways != 1:
         raise UsageError(
             "which scans? give sources, or --patient ID, or, to remove, --where FILTER: exactly one of them"
@@ -74,7 +77,13 @@ def select(
         for volume_id in ids:
             catalog.volume(volume_id)
         return Selection(np.unique(np.array(ids, np.int64)), frozenset(), frozenset())
-    return _at(catalog, [_absolute(source) for source in sources])
+    return _at(catalog, [_absolute(source) for source in sources], is_gone if only_missing else _any)
+
+
+def missing(catalog: Catalog, sources: Sequence[Path | str]) -> int:
+    """How many volumes from these files and folders, as they were indexed, are no longer there."""
+    places = [_absolute(source) for source in sources]
+    return sum(1 for _, uri in catalog.located() if _holding(uri, places) and is_gone(uri))
 
 
 def _of_patient(catalog: Catalog, patient: str, even_absent: bool) -> Selection:
@@ -102,20 +111,27 @@ def _of_pseudonym(catalog: Catalog, pseudonym: str, keys: list[str]) -> Selectio
     return Selection(catalog.volumes_of(keys[0]), frozenset(), frozenset(keys))
 
 
-def _at(catalog: Catalog, places: Sequence[str]) -> Selection:
+def _at(catalog: Catalog, places: Sequence[str], is_meant: Callable[[str], bool]) -> Selection:
+    """What is meant of all at these places; no place means everywhere."""
     found, keys, met = set(), set(), set()
     for volume_id, uri in catalog.located():
-        if place := _holding(uri, places):
+        place = _holding(uri, places)
+        met.add(place)
+        if (place or not places) and is_meant(uri):
             found.add(volume_id)
-            met.add(place)
     for record in catalog.quarantined():
-        if place := _holding(record.locator, places):
+        place = _holding(record.locator, places)
+        met.add(place)
+        if (place or not places) and is_meant(record.locator):
             keys.add(record.source_key)
-            met.add(place)
     unknown = [place for place in places if place not in met]
     if unknown:
         raise UsageError(f"the archive has no scan from {unknown[0]}: `raptor search` shows where scans came from")
     return Selection(np.array(sorted(found), dtype=np.int64), frozenset(keys), frozenset())
+
+
+def _any(uri: str) -> bool:
+    return True
 
 
 def _holding(uri: str, places: Collection[str]) -> str | None:

@@ -262,6 +262,20 @@ def test_a_second_spec_takes_the_archive_s_own_sources_alone_and_counts_the_miss
     assert (report["added"], report["missing"], report["volumes"]) == (2, 1, 2)
 
 
+def test_scans_that_moved_keep_their_rows_and_those_that_went_are_counted_and_taken_out(
+    raptor: Raptor, scans: Path, home: Path
+) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    moved = scans.rename(scans.with_name("elsewhere"))
+    report = raptor("index", moved, "--home", home, "--json").json
+    assert [report[name] for name in ("added", "present", "moved", "missing", "volumes")] == [0, 3, 3, 0, 3]
+    (moved / "sub-00" / "scan0.nii.gz").unlink()
+    again = raptor("index", moved, "--home", home)
+    assert "1 scans of the archive are no longer where they were: `raptor remove --missing PATH`" in again.out
+    assert raptor("remove", "--missing", moved, "--home", home, "--json").json == {"removed": 1}
+    assert raptor("index", moved, "--home", home, "--json").json["missing"] == 0
+
+
 def test_paths_without_a_scan_are_one_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
     one_line(raptor("index", tmp_path / "absent", "--home", home, *LITE), "absent", "no such file")
     (tmp_path / "empty").mkdir()

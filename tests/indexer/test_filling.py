@@ -25,8 +25,10 @@ class Notes:
     def touched(self, source):
         self.lines.append(("touched", source.name))
 
-    def committed(self, source, *, is_new, is_shared):
-        self.lines.append(("shared" if is_shared else "new" if is_new else "again there", source.name))
+    def committed(self, source, *, is_new, is_shared, is_moved):
+        self.lines.append(
+            ("moved" if is_moved else "shared" if is_shared else "new" if is_new else "again there", source.name)
+        )
 
     def refused(self, source, error):
         self.lines.append((error.code, source.name))
@@ -130,3 +132,14 @@ def test_what_was_embedded_before_an_interruption_is_committed(archive, key):
         fill(archive.catalog, archive.stored, Drawn(), sources(), notes)
     assert notes.lines == [("new", "a"), ("new", "b")]
     assert archive.catalog.count(archive.stored.id) == 2
+
+
+def test_a_scan_whose_old_place_is_gone_moves_and_a_second_copy_of_it_does_not(archive, key):
+    run(archive, Drawn(), [read("old", 1, key)])
+    (volume_id,) = archive.catalog.ids(archive.stored.id)
+    lines, _ = run(archive, Drawn(), [read("new", 1, key), read("copy", 1, key)])
+    assert lines == [("moved", "new"), ("shared", "copy")]
+    assert archive.catalog.locator(volume_id) == "/scans/new.nii"
+    assert archive.catalog.known(key.digest("source", "/scans/old.nii")) is None
+    assert archive.catalog.count() == 2
+    assert not any(problems for _, problems in archive.catalog.check_volumes())

@@ -55,6 +55,18 @@ def test_what_cannot_be_removed_is_one_line(
     assert drawn.catalog.count() == N
 
 
+def test_only_what_is_no_longer_there_is_removed_as_missing(
+    raptor: Raptor, drawn: DrawnArchive, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raptor_search.searching.selecting.is_gone", lambda uri: not uri.endswith("/3.nii.gz"))
+    words = ["remove", "--missing", "--home", home, "--json"]
+    assert raptor(*words, "/scans/0.nii.gz", "/scans/3.nii.gz").json == {"removed": 1}
+    assert "exactly one" in raptor(*words, "--where", "modality = 'CT'").err
+    assert "no scan from /nowhere" in raptor(*words, "/nowhere").err
+    assert raptor(*words).json == {"removed": N - 2}
+    assert drawn.catalog.locator(int(drawn.catalog.ids(drawn.stored.id)[0])) == "/scans/3.nii.gz"
+
+
 def test_erasing_asks_first_and_says_what_it_does_not_reach(raptor: Raptor, drawn: DrawnArchive, home: Path) -> None:
     refused = raptor("erase", "/scans/1.nii.gz", "--home", home)
     assert refused.status == 1
