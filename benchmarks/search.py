@@ -13,6 +13,8 @@ and sources. Queries run twice, the second time counts: the store is warm.
     bytes      a vector: the index in memory, centroids and ids counted. Vectors themselves stay in the database.
     CPU p95    of the CPU time that this process spends on a query, ms: what p95 is where nothing else runs
     q/CPU-s    queries per second of CPU time of this process; for pgvector the server's too
+    in turn    CPU p95 and q/CPU-s of our own unfiltered queries, one asked after each query of the row: what else the
+               machine does slows both alike, so that these two columns are what the row's are to be held against
 
 Peers get the same unit sketches and only replace the index: their candidates are re-ranked on the full vectors and
 looked up as ours are. Their row is the first setting whose recall is surely at least 0.99 (fewest candidates, then
@@ -38,6 +40,7 @@ from numpy.typing import NDArray
 from search_data import GENERATORS, Drawn, drawn, multiplied
 from search_peers import PEERS, Peer, is_installed
 from search_store import AGES, filled, reopened, spec_of
+from search_table import Row, show
 
 from raptor_search.archive import Archive
 from raptor_search.catalog import Catalog, StoredSpec
@@ -54,28 +57,6 @@ from raptor_search.specs import EmbeddingSpec
 
 SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
 REAL_COMPONENTS = 10
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    engine: str
-    data: str
-    components: int
-    n: int
-    where: str
-    settings: str
-    recall_at_10: float
-    recall_low: float
-    bytes_per_vector: float
-    disk_bytes_per_vector: float
-    p50_ms: float
-    p95_ms: float
-    cpu_p95_ms: float
-    queries_per_cpu_second: float
-    build_seconds: float
-    cold_ms: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,24 +110,33 @@ class Timed:
     cpu_seconds: float
     answers: list[list[int]]
     first_ms: float
+    in_turn: Sequence[float] = ()
 
 
-def timed(ask: Callable[[int], list[int]], queries: int, others: Sequence[int] = ()) -> Timed:
-    """Ask everything once to warm up, then again with the clock running."""
+Ask = Callable[[int], list[int]]
+
+
+def timed(ask: Ask, queries: int, others: Sequence[int] = (), in_turn: Ask | None = None) -> Timed:
+    """Ask everything once to warm up, then again with the clock running, and `in_turn` after each."""
     begun = time.perf_counter()
     ask(0)
     first = time.perf_counter() - begun
     for number in range(1, queries):
         ask(number)
-    took, worked, answers, cpu = [], [], [], cpu_seconds(others)
+    took, worked, besides, answers, cpu = [], [], [], [], cpu_seconds(others)
     for number in range(queries):
         begun, working = time.perf_counter(), time.process_time()
         answers.append(ask(number))
         took.append(time.perf_counter() - begun)
         worked.append(time.process_time() - working)
-    spent = cpu_seconds(others) - cpu
+        if in_turn is not None:
+            working = time.process_time()
+            in_turn(number)
+            besides.append(time.process_time() - working)
+    spent = cpu_seconds(others) - cpu - sum(besides)
     p50, p95 = np.percentile(np.array(took) * 1e3, [50, 95])
-    return Timed(float(p50), float(p95), float(np.percentile(worked, 95)) * 1e3, spent / queries, answers, first * 1e3)
+    cpu_p95 = float(np.percentile(worked, 95)) * 1e3
+    return Timed(float(p50), float(p95), cpu_p95, spent / queries, answers, first * 1e3, besides)
 
 
 def cpu_seconds(others: Sequence[int]) -> float:
@@ -159,7 +149,30 @@ def cpu_seconds(others: Sequence[int]) -> float:
     return spent
 
 
-def ours(bench: Bench, where: Filter | None, named: str, truth: Sequence[Int64[np.ndarray, " k"]]) -> Row:
+def unfiltered(bench: Bench) -> Ask:
+    """Our own search without a filter, warm; its queries start over where a row has more of them."""
+    indexes, asking = IndexCache(bench.home), bench.asking.tolist()
+
+    def ask(number: int) -> list[int]:
+        row = number % len(asking)
+        own = [asking[row]]
+        return [
+            hit.volume_id
+            for hit in search(bench.catalog, indexes, bench.stored, bench.queries[row], exclude_ids=own).hits
+        ]
+
+    for number in range(len(asking)):
+        ask(number)
+    return ask
+
+
+def ours(
+    bench: Bench,
+    where: Filter | None,
+    named: str,
+    truth: Sequence[Int64[np.ndarray, " k"]],
+    in_turn: Ask | None = None,
+) -> Row:
     """Our own row."""
     indexes = IndexCache(bench.home)
     asking = bench.asking.tolist()
@@ -172,7 +185,7 @@ def ours(bench: Bench, where: Filter | None, named: str, truth: Sequence[Int64[n
         candidates.append(result.candidates)
         return [hit.volume_id for hit in result.hits]
 
-    run = timed(ask, len(asking))
+    run = timed(ask, len(asking), (), in_turn)
     version = bench.catalog.current_index(bench.stored.id)
     file = bench.home / "indexes" / version.file
     serving = indexes.serving(bench.catalog, bench.stored)
@@ -215,6 +228,8 @@ def _row(
         queries_per_cpu_second=1 / run.cpu_seconds,
         build_seconds=bench.build_seconds if build_seconds is None else build_seconds,
         cold_ms=run.first_ms,
+        in_turn_cpu_p95_ms=float(np.percentile(run.in_turn, 95)) * 1e3 if run.in_turn else None,
+        in_turn_queries_per_cpu_second=1 / float(np.mean(run.in_turn)) if run.in_turn else None,
     )
 
 
@@ -227,11 +242,11 @@ def peer_row(name: str, bench: Bench, truth: Sequence[Int64[np.ndarray, " k"]]) 
     peer = PEERS[name](sketches, ids)
     built = time.perf_counter() - begun
     del sketches
-    rows = []
+    rows, in_turn = [], unfiltered(bench)
     try:
         for rerank in (step for step in RERANK_STEPS if step <= 200):
             for width in peer.widths:
-                run = timed(_through(peer, bench, mean, rerank, width), len(bench.asking), peer.processes)
+                run = timed(_through(peer, bench, mean, rerank, width), len(bench.asking), peer.processes, in_turn)
                 rows.append(
                     _row(name, bench, "", f"width {width} R {rerank}", run, truth, peer.bytes, peer.bytes, built)
                 )
@@ -242,9 +257,7 @@ def peer_row(name: str, bench: Bench, truth: Sequence[Int64[np.ndarray, " k"]]) 
     return max(rows, key=lambda row: row.recall_at_10)
 
 
-def _through(
-    peer: Peer, bench: Bench, mean: NDArray[np.float32], rerank: int, width: int
-) -> Callable[[int], list[int]]:
+def _through(peer: Peer, bench: Bench, mean: NDArray[np.float32], rerank: int, width: int) -> Ask:
     asking, catalog, stored = bench.asking.tolist(), bench.catalog, bench.stored
 
     def ask(number: int) -> list[int]:
@@ -261,7 +274,7 @@ def _through(
 
 def filter_rows(bench: Bench) -> Iterator[Row]:
     """Filters of every selectivity, drawn for each scan and for each group; queries are scans that pass."""
-    n = len(bench.drawn)
+    n, in_turn = len(bench.drawn), unfiltered(bench)
     ages = np.random.default_rng(17).uniform(0, AGES, n)
     years = np.random.default_rng(19).integers(0, int(AGES), int(bench.drawn.groups.max()) + 1)[bench.drawn.groups]
     for column, values in (("age", ages), ("year", years)):
@@ -278,7 +291,7 @@ def filter_rows(bench: Bench) -> Iterator[Row]:
             queries = bench.catalog.vectors(asking, bench.stored.id)
             part = replace(bench, asking=asking, queries=queries)
             named = f"{column} < {share * AGES:g}"
-            yield ours(part, Comparison(column, "<", share * AGES), named, part.truth(keep))
+            yield ours(part, Comparison(column, "<", share * AGES), named, part.truth(keep), in_turn)
 
 
 def real_vectors(archive: Path) -> tuple[NDArray[np.float32], EmbeddingSpec]:
@@ -298,21 +311,6 @@ def made_archive(folder: Path) -> Path:
     built = build_demo(folder / "demo", seed=0)
     index([built.folder], home=folder / "real", options=Options(encoder="efficientnet-lite0"))
     return folder / "real"
-
-
-def show(rows: Sequence[Row]) -> None:
-    """The table."""
-    print(
-        f"\n{'engine':<11}{'data':<9}{'K':>4}{'n':>9} {'filter':<11}{'recall@10':>10}{'low':>7}{'bytes':>7}{'disk':>8}"
-        f"{'p50 ms':>8}{'p95 ms':>8}{'CPU p95':>8}{'first':>8}{'q/CPU-s':>9}{'build s':>9}  settings"
-    )
-    for row in rows:
-        print(
-            f"{row.engine:<11}{row.data:<9}{row.components:>4}{row.n:>9} {row.where:<11}{row.recall_at_10:>10.4f}"
-            f"{row.recall_low:>7.3f}{row.bytes_per_vector:>7.0f}{row.disk_bytes_per_vector:>8.0f}{row.p50_ms:>8.1f}"
-            f"{row.p95_ms:>8.1f}{row.cpu_p95_ms:>8.1f}{row.cold_ms:>8.0f}{row.queries_per_cpu_second:>9.1f}{row.build_seconds:>9.1f}"
-            f"  {row.settings}"
-        )
 
 
 def main() -> None:
