@@ -33,7 +33,11 @@ def evaluate(
     home: Home = DEFAULT_HOME,
     method: Annotated[list[str] | None, typer.Option(help="knn or logistic; both by default.")] = None,
     compare: Annotated[
-        list[str] | None, typer.Option(help="NAME=FILE.npz: another method's vectors of the same scans.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE.npz: another method's vectors of the same scans: numpy.savez of `vectors` (n, d) with "
+            "`files` (n) as text, their paths or file names; or of `train`, `val`, `test` (n, d) in MedMNIST's order."
+        ),
     ] = None,
     compare_spec: Annotated[
         list[str] | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive to set beside.")

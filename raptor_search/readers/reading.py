@@ -69,7 +69,10 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
     """
     if not os.path.exists(path) and (outer := _holder(path)):
         found = [one for one in discover([outer], volume_index="all") if isinstance(one, Source)]
-        source = _only((one for one in found if one.uri == os.path.abspath(path)), path)
+        named = [one for one in found if one.uri == os.path.abspath(path)]
+        if found and not named:
+            raise UsageError(_absent(path, outer, found))
+        source = _only(named, path)
         with _on_disk(source) as inner:
             yield source, inner
     elif is_zip(path):
@@ -194,6 +197,15 @@ def _only(found: Iterable[Source | Refused | Skipped], path: Path) -> Source:
     if sources:
         return sources[0]
     raise UsageError(f"{path.name}: no scan there; expected NIfTI, NRRD, MHA, npz, a DICOM series, or a zip of one")
+
+
+def _absent(path: Path, outer: Path, there: list[Source]) -> str:
+    """What to say where a file holds other volumes than the one that was named."""
+    if not any(one.member for one in there):
+        return f"{path.name}: {outer.name} holds one volume, which is not named; expected the path alone"
+    if all(one.format in ("nifti", "mha") and one.path == outer for one in there):
+        return f"{path.name}: no such volume; {outer.name} has {len(there)}, expected 0 to {len(there) - 1}"
+    return f"{path.name}: no such volume; {outer.name} holds {_listed(there)}"
 
 
 def _listed(sources: list[Source]) -> str:

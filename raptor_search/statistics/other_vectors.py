@@ -18,6 +18,11 @@ __all__ = ["read_other_vectors"]
 
 SPLITS = ("train", "val", "test")
 
+EXPECTED = "expected numpy.savez of `vectors` (n, d) with `files` (n), or of `train`, `val` and `test` (n, d)"
+
+READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""By version of the npy format."""
+
 
 def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "n d"]:
     """The vectors of these scans, in this order.
@@ -34,7 +39,12 @@ def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files if name in ("vectors", "files", *SPLITS)}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path} cannot be read as an npz file of vectors; expected numpy.savez") from error
+        if objects := _of_objects(path):
+            raise UsageError(
+                f"{path}: `{objects}` holds Python objects, which are not read; "
+                "write np.array(names, dtype=str), or numbers for vectors"
+            ) from error
+        raise UsageError(f"{path} cannot be read as an npz file of vectors; {EXPECTED}") from error
     named = _by_name(path, arrays)
     rows = [_row(named, source) for source in sources]
     absent = [source for source, row in zip(sources, rows, strict=True) if row is None]
@@ -48,6 +58,22 @@ def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "
     return vectors
 
 
+def _of_objects(path: Path) -> str | None:
+    """The name of an array of Python objects in an npz file, told from its header; None where it has none."""
+    try:
+        with zipfile.ZipFile(path) as held:
+            for name in held.namelist():
+                if name.removesuffix(".npy") not in ("vectors", "files", *SPLITS):
+                    continue
+                with held.open(name) as stream:
+                    header = READ_HEADER[np.lib.format.read_magic(stream)](stream)
+                if header[2].hasobject:
+                    return name.removesuffix(".npy")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+        pass  # damaged in another way, which the caller says
+    return None
+
+
 class _Named:
     """Rows of a matrix by name; None where a name stands for several."""
 
@@ -59,22 +85,21 @@ class _Named:
 
 
 def _by_name(path: Path, arrays: dict[str, np.ndarray]) -> _Named:
-    expected = "expected `vectors` (n, d) with `files` (n), or `train`, `val` and `test` (n, d)"
     if {"vectors", "files"} <= arrays.keys():
         vectors, files = arrays["vectors"], arrays["files"]
         if vectors.ndim != 2 or files.shape != (len(vectors),):
-            raise UsageError(f"{path}: vectors of shape {vectors.shape} for files of shape {files.shape}; {expected}")
+            raise UsageError(f"{path}: vectors of shape {vectors.shape} for files of shape {files.shape}; {EXPECTED}")
         names = [str(name) for name in files]
     else:
         there = [split for split in SPLITS if split in arrays]
         if not there or any(arrays[split].ndim != 2 for split in there):
-            raise UsageError(f"{path} holds no vectors; {expected}")
+            raise UsageError(f"{path} holds no vectors; {EXPECTED}")
         if len({arrays[split].shape[1] for split in there}) != 1:
-            raise UsageError(f"{path}: the splits have vectors of different lengths; {expected}")
+            raise UsageError(f"{path}: the splits have vectors of different lengths; {EXPECTED}")
         vectors = np.concatenate([arrays[split] for split in there])
         names = [f"{split}_{n}" for split in there for n in range(len(arrays[split]))]
     if vectors.dtype.kind not in "fiu":
-        raise UsageError(f"{path}: vectors of type {vectors.dtype}; {expected} of numbers")
+        raise UsageError(f"{path}: vectors of type {vectors.dtype}; {EXPECTED} of numbers")
     return _Named(vectors, names)
 
 

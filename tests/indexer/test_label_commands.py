@@ -185,7 +185,13 @@ def test_vectors_that_lack_scans_or_are_none_are_one_clear_line(raptor: Raptor, 
     np.savez(tmp_path / "few.npz", vectors=np.ones((1, 4)), files=np.array(["0.nii.gz"]))
     (tmp_path / "text.npz").write_text("no vectors")
     np.savez(tmp_path / "other.npz", images=np.ones(3))
-    for name, words in (("few", "lacks 89 of 90 scans"), ("text", "cannot be read"), ("other", "holds no vectors")):
+    np.savez(tmp_path / "paths.npz", vectors=np.ones((1, 4)), files=np.array([Path("0.nii.gz")]))
+    for name, words in (
+        ("few", "lacks 89 of 90 scans"),
+        ("text", "cannot be read as an npz file of vectors; expected numpy.savez of `vectors` (n, d) with `files`"),
+        ("other", "holds no vectors"),
+        ("paths", "`files` holds Python objects, which are not read; write np.array(names, dtype=str)"),
+    ):
         compare = ("--compare", f"X={tmp_path / name}.npz")
         one_line(raptor("evaluate", "finding", "--home", home, *compare, *QUICK), words)
 

@@ -178,6 +178,11 @@ def test_a_volume_that_is_not_there_is_refused(tmp_path: Path, affine: NDArray[n
     assert found.error.message == "no volume 3: the file has 3, expected 0 to 2"
     with pytest.raises(ReadError, match="no volume 7"):
         read_nifti(path, "t7")
+    with pytest.raises(UsageError, match=r"scan.nii#t7: no such volume; scan.nii has 3, expected 0 to 2"):
+        read_file(tmp_path / "scan.nii#t7")
+    save(tmp_path / "flat.nii", np.zeros((5, 5, 5), np.int16), affine)
+    with pytest.raises(UsageError, match=r"flat.nii holds one volume, which is not named; expected the path alone"):
+        read_file(tmp_path / "flat.nii#t0")
     truncated = path.with_name("short.nii")
     truncated.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ReadError, match="truncated"):
