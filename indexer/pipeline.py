@@ -269,8 +269,7 @@ class _Run:
         """The archive's own sources, those that are still there."""
         if not self.add_spec:
             raise UsageError("no PATH given: name the files or folders to index")
-        stored = self.catalog.default_spec()
-        known = set(filter(None, self.catalog.locators(self.catalog.ids(stored.id)))) if stored else set()
+        known = {uri for _, uri in self.catalog.located()}
         holders = sorted({path for uri in known if (path := holder(uri)).exists()})
         if not holders:
             raise UsageError(f"{self.archive.home}: none of its {len(known)} sources is there: name a PATH")

@@ -171,10 +171,13 @@ def status(out: Console, facts: ArchiveStatus) -> None:
     if facts.notice:
         out.print(facts.notice, style="yellow", soft_wrap=True, highlight=False, markup=False)
     for spec in facts.specs:
-        out.print(f"Spec {spec.fingerprint}: {spec.embedded} embedded", soft_wrap=True, highlight=False)
+        of = f" of {facts.volumes}" if spec.embedded != facts.volumes else ""
+        out.print(f"Spec {spec.fingerprint}: {spec.embedded}{of} embedded", soft_wrap=True, highlight=False)
         made = f"{spec.encoder}, layer {spec.layer}, preset {spec.preset}, K {spec.components}, seed {spec.seed}"
-        version = "no index" if spec.index_version is None else f"index version {spec.index_version}"
-        for line in (made, f"{version}: {spec.index_state}"):
+        version = (
+            "no index" if spec.index_version is None else f"index version {spec.index_version}: {spec.index_state}"
+        )
+        for line in (made, version, *filter(None, [spec.unfinished])):
             out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     if not facts.quarantined:
         out.print("Nothing is quarantined")

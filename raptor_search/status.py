@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 from raptor_search.catalog import Catalog, IndexVersion, StoredSpec
 from raptor_search.errors import IndexFileError
 from raptor_search.searching.index_files import read_index
+from raptor_search.unfinished import SHOWN_DIGITS, how_to_go_on
 
-__all__ = ["ArchiveStatus", "QuarantinedSource", "SpecStatus", "describe"]
-
-SHOWN_DIGITS = 12
-"""Digits of a fingerprint that are shown; a search takes them for the whole."""
+__all__ = ["SHOWN_DIGITS", "ArchiveStatus", "QuarantinedSource", "SpecStatus", "describe"]
 
 
 class SpecStatus(NamedTuple):
@@ -28,6 +26,7 @@ class SpecStatus(NamedTuple):
         embedded: volumes embedded under it.
         index_version: that serves, or None.
         index_state: what the index is, and what is wrong with it.
+        unfinished: what is lacking and which command adds it, or None.
     """
 
     fingerprint: str
@@ -39,6 +38,7 @@ class SpecStatus(NamedTuple):
     embedded: int
     index_version: int | None
     index_state: str
+    unfinished: str | None
 
 
 class QuarantinedSource(NamedTuple):
@@ -106,15 +106,16 @@ def _spec(catalog: Catalog, home: Path, stored: StoredSpec) -> SpecStatus:
         embedded=embedded,
         index_version=version.id if version else None,
         index_state=_index_state(home, version, embedded),
+        unfinished=how_to_go_on(catalog, home, stored),
     )
 
 
 def _index_state(home: Path, version: IndexVersion | None, embedded: int) -> str:
     if version is None:
-        return "none: run `raptor index`" if embedded else "none"
+        return "none"
     try:
         read_index(home, version.file, version.sha256)
     except IndexFileError:
-        return f"{version.factory}, damaged: run `raptor index`"
+        return f"{version.factory}, damaged: run `raptor rebuild`"
     newer = f", {embedded - version.volumes} newer scans beside it" if embedded > version.volumes else ""
     return f"{version.factory}{newer}"

@@ -12,6 +12,7 @@ from raptor_search.erasure import Step
 from raptor_search.errors import IndexFileError
 from raptor_search.searching.index_files import read_index
 from raptor_search.searching.sketching import input_lengths
+from raptor_search.unfinished import how_to_go_on
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -75,7 +76,7 @@ def verify(catalog: Catalog, home: Path, progress: Step) -> VerifyReport:
             indexes += 1
             problems += _index(catalog, home, stored, version)
         elif catalog.count(stored.id):
-            problems.append(Problem("index", f"spec {stored.id} has no index: run `raptor index` or `raptor rebuild`"))
+            problems.append(Problem("index", f"spec {stored.id} has no index: {how_to_go_on(catalog, home, stored)}"))
     return VerifyReport(home, volumes, vectors, indexes, tuple(problems))
 
 

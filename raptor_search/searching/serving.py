@@ -174,7 +174,7 @@ class IndexCache:
     def _load(self, catalog: Catalog, stored: StoredSpec, moment: Moment) -> Serving:
         row = catalog.serving(stored.id)
         if row is None:
-            note = "no index is published yet, every scan was scored: run `raptor index` again"
+            note = "no index is published yet, every scan was scored: `raptor status` says how to go on"
             centring, mean = initial_mean(stored.spec)
             return Serving(moment, None, None, centring, mean, notes=(note,))
         version, generation = row

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -328,6 +329,29 @@ def test_a_second_spec_has_its_own_vectors_and_index(raptor: Raptor, scans: Path
     assert found["hits"][0]["score"] == pytest.approx(1, abs=1e-3)
     again = raptor("index", scans, "--home", home, "--components", "10", "--json").json
     assert (again["added"], again["present"]) == (0, 3)
+
+
+def test_a_second_spec_that_was_cut_short_is_finished_by_the_command_that_status_names(
+    raptor: Raptor, scans: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raptor("index", scans, "--home", home, *LITE)
+    with monkeypatch.context() as patched:
+        patched.setattr("indexer.pipeline.Archive.publish", lambda *_, **__: None)
+        first = scans / "sub-00" / "scan0.nii.gz"
+        raptor("index", first, "--home", home, "--add-spec", "--preset", "paper", "--components", "10")
+    told = raptor("status", "--home", home)
+    assert "1 of 3 embedded" in told.out
+    assert "\n  no index\n" in told.out
+    whole, cut = raptor("status", "--home", home, "--json").json["specs"]
+    assert (whole["unfinished"], cut["index_version"]) == (None, None)
+    assert cut["unfinished"] in told.out
+    assert cut["unfinished"] in raptor("verify", "--home", home).out
+    words = shlex.split(cut["unfinished"].split("`")[1])
+    monkeypatch.chdir(scans)
+    assert raptor(*words[1:], "--json").json["added"] == 2
+    mended = raptor("status", "--home", home, "--json").json["specs"]
+    assert [(spec["embedded"], spec["unfinished"]) for spec in mended] == [(3, None), (3, None)]
+    assert raptor("verify", "--home", home).status == 0
 
 
 def test_another_key_is_refused(
