@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raptor_search.archive import Archive
 from raptor_search.catalog import Ids, StoredSpec, Value
+from raptor_search.catalog.unmet import unmet
 from raptor_search.errors import QueryError, UsageError
 from raptor_search.filters import parse_where
 from raptor_search.statistics.assessment import Evaluation, evaluate_classes, evaluate_numbers
@@ -122,9 +123,11 @@ def assess(
     catalog = archive.catalog
     others = [archive.spec(one) for one in compare_specs]
     _check_names([OWN, *map(_spec_name, others)], compare or {})
-    ids = catalog.ids(stored.id, parse_where(where) if where else None)
+    condition = parse_where(where) if where else None
+    ids = catalog.ids(stored.id, condition)
     if not ids.size:
-        raise QueryError("no scan passes the filter; expected at least a few: widen --where")
+        reasons = unmet(catalog, stored.id, condition) if condition else []
+        raise QueryError("; ".join(["no scan passes the filter; expected at least a few: widen --where", *reasons]))
     labels = catalog.column_values(label, ids)
     known = np.array([value is not None for value in labels], bool)
     if known.sum() > MAX_SCANS:

@@ -136,9 +136,23 @@ def parse_where(text: str) -> Filter:
     try:
         return _condition(sqlglot.parse_one(text, into=exp.Condition))
     except SqlglotError as error:
-        raise QueryError(f"the filter cannot be read{_position(error)}: {_EXAMPLE}") from None
+        raise QueryError(f"the filter cannot be read{_unclosed(text) or _position(error)}: {_EXAMPLE}") from None
     except RecursionError:
         raise QueryError("the filter has too many brackets inside one another") from None
+
+
+def _unclosed(text: str) -> str:
+    """What to say of a quote that is opened and not closed; empty where there is none."""
+    opened: tuple[int, str] | None = None
+    for place, letter in enumerate(text, start=1):
+        if opened is None and letter in "'\"":
+            opened = place, letter
+        elif opened is not None and letter == opened[1]:
+            opened = None
+    if opened is None:
+        return ""
+    place, quote = opened
+    return f": the quote {quote} at character {place} is not closed (within text, {quote} is written twice)"
 
 
 def _position(error: SqlglotError) -> str:
@@ -207,8 +221,9 @@ def _value(node: exp.Expr) -> Value:
         return literal.name
     if isinstance(literal, exp.Literal) and not literal.is_string:
         number = -float(literal.name) if negative else float(literal.name)
-        if math.isfinite(number):
-            return number
+        if not math.isfinite(number):
+            raise QueryError(f"the filter uses {_quoted(literal)}, which is too large; expected a number below 1.8e308")
+        return number
     hint = f": text takes single quotes, '{node.name}'" if isinstance(node, exp.Column) else ""
     raise QueryError(f"the filter uses {_quoted(node)} where a value is expected{hint}")
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from raptor_search.catalog import StoredSpec
+from raptor_search.catalog.unmet import unmet
 from raptor_search.comparing import Comparing
 from raptor_search.explain import Shares, shares
 from raptor_search.filters import Filter, parse_where
@@ -221,6 +222,8 @@ class Questioning(Comparing):
             collapse=collapse,
             content_key=question.content_key,
         )
+        if where is not None and not result.passed:
+            notes += unmet(self.catalog, question.stored.id, where)
         what = "a file" if question.volume_id is None else f"volume {question.volume_id}"
         manner = "filtered" if where else "unfiltered"
         fingerprint = question.stored.fingerprint[:SHOWN_DIGITS]

@@ -1,5 +1,6 @@
 """The filter language: what it takes, and that it takes nothing else."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -121,6 +122,20 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 def test_double_quotes_around_a_value_are_explained() -> None:
     with pytest.raises(QueryError, match="text takes single quotes, 'CT'"):
         parse_where('modality = "CT"')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sex = 'M", "the quote ' at character 7 is not closed (within text, ' is written twice)"),
+        ("name = 'it's'", "the quote ' at character 13 is not closed"),
+        ('modality = "CT AND age > 60', 'the quote " at character 12 is not closed'),
+        ("age > 1e400", "uses '1e400', which is too large; expected a number below 1.8e308"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, words: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(words)):
+        parse_where(text)
 
 
 def test_null_is_explained() -> None:

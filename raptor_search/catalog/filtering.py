@@ -97,6 +97,10 @@ def _operand(column: str, kind: ColumnType, values: tuple[Value, ...]) -> Column
     else:
         fits = kind == "label" or kind == ("text" if isinstance(value, str) else "number")
     if not fits:
+        if isinstance(value, bool):
+            raise QueryError(
+                f"{column} alone asks for yes or no, which it does not hold; compare it: expected {_EXPECTED[kind]}"
+            )
         raise QueryError(f"{column} is compared with {value!r}; expected {_EXPECTED[kind]}")
     if isinstance(value, bool | str):
         return _text(column, kind)

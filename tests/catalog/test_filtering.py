@@ -236,7 +236,7 @@ def test_a_filter_of_the_greatest_length_still_runs(archive: tuple[Catalog, list
         ("contrast_agent = 1", "expected TRUE or FALSE"),
         ("contrast_agent > TRUE", "by order"),
         ("contrast_agent BETWEEN FALSE AND TRUE", "by order"),
-        ("modality", "modality is compared with True; expected text"),
+        ("modality", "modality alone asks for yes or no, which it does not hold; compare it: expected text"),
         ("grade", "expected text in single quotes, or a number"),
         ("patient_key IS NULL", "no column 'patient_key'"),
     ],

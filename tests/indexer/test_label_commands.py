@@ -155,7 +155,10 @@ def test_a_number_is_evaluated_as_one(raptor: Raptor, home: Path) -> None:
         (("sign",), ("sign",)),
         (("finding", "--method", "tree"), ("--method 'tree'", "knn, logistic")),
         (("finding", "--compare", "no-name"), ("expected NAME=FILE.npz",)),
-        (("finding", "--where", "manufacturer = 'Philips'"), ("no scan passes the filter",)),
+        (
+            ("finding", "--where", "manufacturer = 'Philips'"),
+            ("no scan passes the filter", "there are 'GE', 'Siemens'"),
+        ),
         (("format",), ("format", "have the value 'nifti'")),
         (("finding", "--split", "fold"), ("no column 'fold'",)),
         (("finding", "--report", "no-folder/report.html"), ("there is no folder no-folder",)),

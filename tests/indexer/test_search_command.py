@@ -64,6 +64,9 @@ def test_a_case_of_the_archive_asks_and_its_patient_may_be_left_out(raptor: Rapt
     assert len(nobody["hits"]) == len(plain)
     assert any("no scan of the archive is of the patient" in note for note in nobody["notes"])
 
+    no_ct = raptor("search", indexed, "--home", home, "--where", "format = 'NIFTI'")
+    assert "no scan has format = 'NIFTI'; there are 'nifti'" in no_ct.out
+
     one_line(raptor("search", "--home", home), "a scan's path, or --case ID")
     one_line(raptor("search", indexed, "--case", "1", "--home", home), "expected one question")
     one_line(raptor("search", "--case", "77", "--home", home), "no volume 77")
