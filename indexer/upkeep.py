@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
-from raptor_search.errors import UsageError
+from raptor_search.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
     from raptor_search.erasure import Step
@@ -105,12 +105,21 @@ def audit(
 
 @commands.command()
 def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
-    """Check every hash, row and reference; exit status 4 where something is wrong."""
-    from raptor_search.archive import Archive
+    """Check every hash, row and reference; exit status 4 where something is wrong.
 
-    with Archive.open(home) as archive, _progress(as_json) as hear:
-        report = archive.verify(progress=hear)
-    lines = [f"{problem.kind}: {problem.message}" for problem in report.problems[:SHOWN_PROBLEMS]]
+    What is not finished, such as an index that is not published yet, is a note and not wrong.
+    """
+    from raptor_search.archive import Archive
+    from raptor_search.catalog import Problem
+    from raptor_search.verifying import VerifyReport
+
+    try:
+        with Archive.open(home) as archive, _progress(as_json) as hear:
+            report = archive.verify(progress=hear)
+    except DamagedError as error:  # it cannot even be opened
+        report = VerifyReport(home, 0, 0, 0, (Problem("database", error.message),))
+    lines = [f"note: {note}" for note in report.notes]
+    lines += [f"{problem.kind}: {problem.message}" for problem in report.problems[:SHOWN_PROBLEMS]]
     if len(report.problems) > SHOWN_PROBLEMS:
         lines.append(f"... and {len(report.problems) - SHOWN_PROBLEMS} more: raptor verify --json")
     state = "whole" if report.is_whole else f"{len(report.problems)} things are wrong"

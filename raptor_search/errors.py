@@ -9,6 +9,7 @@
     |-- AccessError           the role of whoever asks does not suffice             code "access"
     |-- KeyMismatchError      the key is not the one the archive was made with      code "key"
     |-- CatalogError          the database is missing, older, newer or unreachable  code "catalog"
+    |   |-- DamagedError      the database cannot be read                           code "damaged"
     |   `-- LockedError       another process writes to this archive                code "locked"
     |-- IndexFileError        a FAISS file that is damaged or of another spec       code "index"
     `-- QueryError            a search that cannot be run as asked                  code "query"
@@ -20,6 +21,7 @@ __all__ = [
     "READ_CODES",
     "AccessError",
     "CatalogError",
+    "DamagedError",
     "ErasedError",
     "IndexFileError",
     "KeyMismatchError",
@@ -125,6 +127,12 @@ class CatalogError(RaptorError):
     """The catalog is missing, of another revision, or cannot be reached."""
 
     code = "catalog"
+
+
+class DamagedError(CatalogError):
+    """The database of an archive cannot be read: damaged, or no longer one."""
+
+    code = "damaged"
 
 
 class LockedError(CatalogError):

@@ -9,10 +9,10 @@ import numpy as np
 
 from raptor_search.catalog import Catalog, IndexVersion, Problem, StoredSpec
 from raptor_search.erasure import Step
-from raptor_search.errors import IndexFileError
+from raptor_search.errors import DamagedError, IndexFileError
 from raptor_search.searching.index_files import read_index
 from raptor_search.searching.sketching import input_lengths
-from raptor_search.unfinished import how_to_go_on
+from raptor_search.unfinished import SHOWN_DIGITS, how_to_go_on
 
 __all__ = ["VerifyReport", "verify"]
 
@@ -27,6 +27,7 @@ class VerifyReport:
         vectors: whose hashes were computed.
         indexes: index files whose hashes were computed.
         problems: empty where the archive is whole.
+        notes: what is not finished, and no damage.
     """
 
     home: Path
@@ -34,6 +35,7 @@ class VerifyReport:
     vectors: int
     indexes: int
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -49,35 +51,56 @@ class VerifyReport:
             "indexes": self.indexes,
             "whole": self.is_whole,
             "problems": [problem._asdict() for problem in self.problems],
+            "notes": list(self.notes),
         }
 
 
 def verify(catalog: Catalog, home: Path, progress: Step) -> VerifyReport:
     """Look at every row, reference and hash. Changes nothing, and may run while others write.
 
+    A spec of which no index was published yet is no damage: it gets a note.
+
     Raises:
-        CatalogError: the database cannot be read at all.
+        CatalogError: the database cannot be reached.
     """
-    problems = catalog.check_database()
-    volumes = vectors = 0
-    total = catalog.count() + catalog.count_vectors()
-    for count, found in catalog.check_volumes():
-        volumes += count
-        problems += found
-        progress("Checking volumes", volumes, total)
-    for count, found in catalog.check_vectors():
-        vectors += count
-        problems += found
-        progress("Checking vectors", volumes + vectors, total)
-    indexes = 0
-    for stored in catalog.specs():
-        version = catalog.current_index(stored.id)
-        if version is not None:
-            indexes += 1
-            problems += _index(catalog, home, stored, version)
-        elif catalog.count(stored.id):
-            problems.append(Problem("index", f"spec {stored.id} has no index: {how_to_go_on(catalog, home, stored)}"))
-    return VerifyReport(home, volumes, vectors, indexes, tuple(problems))
+    check = _Check(catalog, home, progress)
+    try:
+        check.rows()
+        check.index_files()
+    except DamagedError as error:
+        check.problems.append(Problem("database", error.message))
+    return VerifyReport(home, check.volumes, check.vectors, check.indexes, tuple(check.problems), tuple(check.notes))
+
+
+class _Check:
+    """One look at an archive, and what it found so far."""
+
+    def __init__(self, catalog: Catalog, home: Path, progress: Step) -> None:
+        self._catalog, self._home, self._progress = catalog, home, progress
+        self.volumes = self.vectors = self.indexes = 0
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+
+    def rows(self) -> None:
+        self.problems += self._catalog.check_database()
+        total = self._catalog.count() + self._catalog.count_vectors()
+        for count, found in self._catalog.check_volumes():
+            self.volumes += count
+            self.problems += found
+            self._progress("Checking volumes", self.volumes, total)
+        for count, found in self._catalog.check_vectors():
+            self.vectors += count
+            self.problems += found
+            self._progress("Checking vectors", self.volumes + self.vectors, total)
+
+    def index_files(self) -> None:
+        for stored in self._catalog.specs():
+            version = self._catalog.current_index(stored.id)
+            if version is not None:
+                self.indexes += 1
+                self.problems += _index(self._catalog, self._home, stored, version)
+            if unfinished := how_to_go_on(self._catalog, self._home, stored):
+                self.notes.append(f"spec {stored.fingerprint[:SHOWN_DIGITS]}: {unfinished}")
 
 
 def _index(catalog: Catalog, home: Path, stored: StoredSpec, version: IndexVersion) -> list[Problem]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from raptor_search.catalog.tables import SettingRow
-from raptor_search.errors import CatalogError, UsageError
+from raptor_search.errors import CatalogError, DamagedError, UsageError
 from raptor_search.keys import ArchiveKey
 
 __all__ = [
@@ -84,6 +84,9 @@ _HINTS = {
     "lock timeout": "another process has held it for long; try again",
 }
 """What the user can do, by words of the driver's message."""
+
+_DAMAGE = ("malformed", "not a database", "no such table", "disk I/O error")
+"""Words of SQLite's messages about a file that cannot be read."""
 
 
 def database_url(home: Path, url: str | None = None) -> URL:
@@ -160,7 +163,7 @@ def translated(name: str) -> Iterator[None]:
     """Turn the driver's errors into ours; `name` is the database as users may see it.
 
     Raises:
-        CatalogError: the database failed; one line that says how.
+        CatalogError: the database failed; one line that says how. DamagedError where it cannot be read.
     """
     try:
         yield
@@ -168,7 +171,8 @@ def translated(name: str) -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         lines = str(cause).strip().splitlines() or [type(cause).__name__]
         hint = next((hint for sign, hint in _HINTS.items() if sign in lines[0]), "see that the database can be reached")
-        raise CatalogError(f"the catalog {name} failed: {lines[0]}; {hint}") from error
+        kind = DamagedError if any(sign in lines[0] for sign in _DAMAGE) else CatalogError
+        raise kind(f"the catalog {name} failed: {lines[0]}; {hint}") from error
     except PoolTimeoutError as error:
         raise CatalogError(f"the catalog {name} is busy: every connection is in use; try again") from error
 

@@ -1,6 +1,7 @@
 """remove, erase, verify, rebuild, backup and restore, as a user types them."""
 
 import base64
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,35 @@ def test_verifying_ends_with_4_where_something_is_wrong(raptor: Raptor, drawn: D
     facts = raptor("verify", "--home", home, "--json")
     assert facts.status == 4
     assert (facts.json["whole"], [p["kind"] for p in facts.json["problems"]]) == (False, ["index"])
+
+
+def test_an_index_that_is_not_published_yet_is_a_note_and_no_damage(raptor: Raptor, home: Path, key_file: Path) -> None:
+    archive = drawn_archive(home)
+    key_file.write_text(f"raptor-search key 1\n{base64.b64encode(archive.catalog.key.secret).decode()}\n")
+    archive.add(draw(0, 3))
+    archive.catalog.close()
+    done = raptor("verify", "--home", home)
+    assert done.status == 0
+    assert "note: spec" in done.out
+    assert "all 3 scans are embedded, and no index is published yet" in done.out
+    facts = raptor("verify", "--home", home, "--json").json
+    assert (facts["whole"], facts["problems"], len(facts["notes"])) == (True, [], 1)
+    command = shlex.split(facts["notes"][0].split("`")[1])
+    assert raptor(*command[1:]).status == 0
+    assert raptor("verify", "--home", home, "--json").json["notes"] == []
+
+
+@pytest.mark.parametrize("start", [0, 65536])
+def test_a_database_that_cannot_be_read_is_damage(raptor: Raptor, drawn: DrawnArchive, home: Path, start: int) -> None:
+    drawn.catalog.close()
+    with (home / "catalog.db").open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * 300_000)
+    done = raptor("verify", "--home", home)
+    assert (done.status, done.error_lines) == (4, [])
+    assert "database: " in done.out
+    facts = raptor("verify", "--home", home, "--json")
+    assert (facts.status, facts.json["whole"], facts.json["problems"][0]["kind"]) == (4, False, "database")
 
 
 def test_rebuilding_mends_the_index(raptor: Raptor, drawn: DrawnArchive, home: Path) -> None:
