@@ -13,6 +13,7 @@ import typer
 
 from indexer import label_commands, search_command
 from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
+from indexer.plain_text import say
 from indexer.upkeep import commands as upkeep_commands
 from raptor_search.errors import RaptorError
 
@@ -320,5 +321,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    err.print(f"raptor: {message}", style="red", markup=False, soft_wrap=True, highlight=False)
+    say(err, f"raptor: {message}", "red")
     sys.exit(EXIT_ERROR)

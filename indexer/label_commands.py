@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, Spec, err, out
+from indexer.plain_text import say
 from raptor_search.errors import UsageError
 
 __all__ = ["register"]
@@ -83,7 +84,7 @@ def evaluate(
     else:
         render_labels.assessment(out, found)
         if report is not None:
-            out.print(f"Report: {report}", soft_wrap=True, highlight=False, markup=False)
+            say(out, f"Report: {report}")
 
 
 def propagate(
@@ -161,10 +162,10 @@ def propagate(
             print(json.dumps(render_proposals.to_dict(label, chosen, found, decided, undone, compared), indent=2))
         else:
             if undo_all and not undone:
-                out.print(f"No decision on '{label}' to take back", soft_wrap=True, highlight=False, markup=False)
+                say(out, f"No decision on '{label}' to take back")
             render_proposals.proposals(out, found, decided, undone, compared, archive.notice)
             if out_file is not None:
-                out.print(f"Values: {out_file}", soft_wrap=True, highlight=False, markup=False)
+                say(out, f"Values: {out_file}")
 
 
 def draw(

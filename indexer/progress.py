@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from indexer.plain_text import plain
 from raptor_search.errors import ReadError
 from raptor_search.readers import Source
 
@@ -169,8 +170,10 @@ class Terminal:
 
     def quarantined(self, source: Source, error: ReadError) -> None:
         """Name the file that the user gave, and why it was left out."""
-        self._console.print(f"quarantined {source.uri}: {error.message}", style="yellow", soft_wrap=True, markup=False)
+        self._console.print(
+            plain(f"quarantined {source.uri}: {error.message}"), style="yellow", soft_wrap=True, markup=False
+        )
 
     def notice(self, text: str) -> None:
         """Say it in a line."""
-        self._console.print(text, style="yellow", soft_wrap=True, markup=False)
+        self._console.print(plain(text), style="yellow", soft_wrap=True, markup=False)

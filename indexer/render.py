@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from indexer.plain_text import cell, say
 from raptor_search.archive import ArchiveStatus
 from raptor_search.search import Hit, SearchResult
 from raptor_search.searching.region import PLANES
@@ -67,29 +67,30 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
 def report(out: Console, done: "IndexReport", home: Path) -> None:
     """The last lines of an indexing run: what was added, left out, and quarantined."""
 
-    def say(text: str) -> None:
-        out.print(text, soft_wrap=True, highlight=False, markup=False)
-
     if done.skipped:
-        say("Left out: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
+        say(out, "Left out: " + ", ".join(f"{n} {reason}" for reason, n in sorted(done.skipped.items())))
     for line in _about_tables(done):
-        say(line)
+        say(out, line)
     if done.missing:
         say(
+            out,
             f"{done.missing} scans of the archive are no longer where they were: `raptor remove --missing PATH` takes "
-            "out those whose file or folder is gone"
+            "out those whose file or folder is gone",
         )
     if done.stages.wall:
-        say(done.stages.sentence())
+        say(out, done.stages.sentence())
     if done.interrupted:
-        say("Stopped early; run the command again to go on")
+        say(out, "Stopped early; run the command again to go on")
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
     erased = f", {done.erased} left out because they were erased from this archive" if done.erased else ""
     moved = f" ({done.moved} moved here)" if done.moved else ""
-    say(f"{done.added} added{shared}, {done.present} already there{moved}, {len(done.quarantined)} quarantined{erased}")
-    say(f"{home}: {done.volumes} volumes searchable, index version {done.version}")
+    say(
+        out,
+        f"{done.added} added{shared}, {done.present} already there{moved}, {len(done.quarantined)} quarantined{erased}",
+    )
+    say(out, f"{home}: {done.volumes} volumes searchable, index version {done.version}")
     if done.quarantined:
-        say(f"Why each was quarantined: raptor status --home {home}")
+        say(out, f"Why each was quarantined: raptor status --home {home}")
 
 
 def _about_tables(done: "IndexReport") -> Iterator[str]:
@@ -119,22 +120,18 @@ def hits(out: Console, result: SearchResult, notice: str | None, parts: Mapping[
         parts: by volume, what the scores are the sum of; a third line for each that is there.
     """
     for hit in result.hits:
-        out.print(_hit_line(hit), soft_wrap=True, highlight=False, markup=False, style="bold")
-        out.print(f"              {hit.source}", soft_wrap=True, highlight=False, markup=False)
+        say(out, _hit_line(hit), "bold")
+        say(out, f"              {hit.source}")
         if hit.volume_id in parts:
-            out.print(
-                f"              {_parts_line(parts[hit.volume_id])}", soft_wrap=True, highlight=False, markup=False
-            )
+            say(out, f"              {_parts_line(parts[hit.volume_id])}")
     answer = "exact" if result.exact else "approximate"
-    out.print(
+    say(
+        out,
         f"Cosine score, centring: {result.centring}{_percent(result)}. {answer} answer; "
         f"index version {result.index_version}, spec {result.spec_fingerprint[:12]}",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
     )
     for note in (*result.notes, *((notice,) if notice else ())):
-        out.print(note, style="yellow", soft_wrap=True, highlight=False, markup=False)
+        say(out, note, "yellow")
 
 
 def _percent(result: SearchResult) -> str:
@@ -153,7 +150,8 @@ def _parts_line(parts: "Shares") -> str:
 def _hit_line(hit: Hit) -> str:
     metadata = hit.metadata
     labels = ", ".join(f"{name}={value}" for name, value in metadata["labels"].items())
-    facts = [str(metadata["modality"] or "-"), str(metadata["patient"] or "-"), labels]
+    person = ", ".join(filter(None, (metadata["sex"], None if metadata["age"] is None else f"{metadata['age']:g} y")))
+    facts = [metadata["modality"] or "-", metadata["body_part"], metadata["patient"] or "-", person, labels]
     mark = " (same bytes)" if hit.duplicate else ""
     copies = f" (and {len(hit.copies)} equal)" if hit.copies else ""
     above = "" if hit.percentile is None else f"{hit.percentile:5.1f}%  "
@@ -167,18 +165,18 @@ def _hit_line(hit: Hit) -> str:
 
 def status(out: Console, facts: ArchiveStatus) -> None:
     """What an archive holds, and what is quarantined and why."""
-    out.print(f"{facts.home}: {facts.volumes} volumes", soft_wrap=True, highlight=False, markup=False)
+    say(out, f"{facts.home}: {facts.volumes} volumes")
     if facts.notice:
-        out.print(facts.notice, style="yellow", soft_wrap=True, highlight=False, markup=False)
+        say(out, facts.notice, "yellow")
     for spec in facts.specs:
         of = f" of {facts.volumes}" if spec.embedded != facts.volumes else ""
-        out.print(f"Spec {spec.fingerprint}: {spec.embedded}{of} embedded", soft_wrap=True, highlight=False)
+        say(out, f"Spec {spec.fingerprint}: {spec.embedded}{of} embedded")
         made = f"{spec.encoder}, layer {spec.layer}, preset {spec.preset}, K {spec.components}, seed {spec.seed}"
         version = (
             "no index" if spec.index_version is None else f"index version {spec.index_version}: {spec.index_state}"
         )
         for line in (made, version, *filter(None, [spec.unfinished])):
-            out.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            say(out, f"  {line}")
     if not facts.quarantined:
         out.print("Nothing is quarantined")
         return
@@ -186,7 +184,7 @@ def status(out: Console, facts: ArchiveStatus) -> None:
     for name in ("source", "code", "reason", "attempts"):
         table.add_column(name, overflow="fold")
     for source, code, reason, attempts in facts.quarantined[:SHOWN_QUARANTINE]:
-        table.add_row(escape(source), code, escape(reason), str(attempts))
+        table.add_row(cell(source), code, cell(reason), str(attempts))
     out.print(table)
     if len(facts.quarantined) > SHOWN_QUARANTINE:
         out.print(f"... and {len(facts.quarantined) - SHOWN_QUARANTINE} more: raptor status --json")

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from indexer.plain_text import cell, say
 from raptor_search.assessing import Assessment
 from raptor_search.catalog.records import LabelOrigin
 from raptor_search.cohorts.mapping import Cohort
 from raptor_search.report import number
 from raptor_search.statistics.figures import Measured
 
-__all__ = ["assessment", "cohort", "cohort_json", "interval", "labels", "say", "warn"]
+__all__ = ["assessment", "cohort", "cohort_json", "interval", "labels"]
 
 ORIGINS: tuple[LabelOrigin, ...] = get_args(LabelOrigin)
 
@@ -47,15 +47,15 @@ def assessment(out: Console, found: Assessment) -> None:
             table.add_row(line.method, number(line.auroc), number(line.accuracy))
         for method in one.methods:
             figures = (number(method.figure(name).value) for name in ("AUROC", "accuracy"))
-            table.add_row(f"here: {method.vectors}, {method.method}", *figures)
+            table.add_row(cell(f"here: {method.vectors}, {method.method}"), *figures)
         out.print(table)
     if one.leaks.pairs:
-        warn(out, f"{len(one.leaks.pairs)} pairs of scans of different subjects are near-duplicates")
+        say(out, f"{len(one.leaks.pairs)} pairs of scans of different subjects are near-duplicates", "yellow")
     for asked in one.confounds:
         if asked.is_flagged:
-            warn(out, asked.verdict)
+            say(out, asked.verdict, "yellow")
     for note in (*one.notes, *((found.notice,) if found.notice else ())):
-        warn(out, note)
+        say(out, note, "yellow")
 
 
 def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mapping[str, int]) -> None:
@@ -67,7 +67,7 @@ def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mappi
     for origin in ORIGINS:
         table.add_column(origin, justify="right")
     for name, by_origin in counts.items():
-        table.add_row(escape(name), *(str(by_origin.get(origin, 0)) for origin in ORIGINS))
+        table.add_row(cell(name), *(str(by_origin.get(origin, 0)) for origin in ORIGINS))
     out.print(table if counts else "No labels")
 
 
@@ -92,7 +92,9 @@ def cohort(out: Console, drawn: Cohort, home: Path) -> None:
             f"({t['p']:.1g})"
             for t in one["traits"]
         ]
-        table.add_row(str(one["number"] + 1), str(one["scans"]), f"case {one['medoid']}", "; ".join(traits) or "-")
+        table.add_row(
+            str(one["number"] + 1), str(one["scans"]), f"case {one['medoid']}", cell("; ".join(traits) or "-")
+        )
     if found["clusters"]:
         out.print(table)
     else:
@@ -112,7 +114,7 @@ def cohort_json(drawn: Cohort) -> dict[str, Any]:
 
 
 def _figures(title: str, figures: tuple[Measured, ...] | list[Measured], baselines: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for name in ("figure", "value", "95% interval", *baselines):
         table.add_column(name)
     for one in figures:
@@ -131,13 +133,3 @@ def _had(covered: float) -> str:
 def interval(value: float, low: float, high: float) -> str:
     """A figure with its interval."""
     return f"{number(value)} [{number(low)}, {number(high)}]"
-
-
-def say(out: Console, text: str) -> None:
-    """One line, never wrapped."""
-    out.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def warn(out: Console, text: str) -> None:
-    """One line that a reader must see."""
-    out.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False)

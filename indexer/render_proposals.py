@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from indexer.decisions import Decision
-from indexer.render_labels import interval, say, warn
+from indexer.plain_text import cell, say
+from indexer.render_labels import interval
 from raptor_search.diffusion import Comparison
 from raptor_search.labelling import LabelProposal, LabelProposals
 from raptor_search.report import number
@@ -56,7 +56,7 @@ def proposals(
     if done or found.items:
         say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
     for note in (*found.notes, *(compared.notes if compared else ()), *((notice,) if notice else ())):
-        warn(out, note)
+        say(out, note, "yellow")
 
 
 def _comparison(out: Console, compared: Comparison) -> None:
@@ -120,7 +120,7 @@ def _by_value(found: LabelProposals) -> Table:
     for value in found.classes:
         some = [item.confidence for item in taken if item.value == value]
         if some:
-            table.add_row(escape(value), str(len(some)), number(sum(some) / len(some), 2))
+            table.add_row(cell(value), str(len(some)), number(sum(some) / len(some), 2))
     return table
 
 
@@ -132,7 +132,7 @@ def _by_case(found: LabelProposals) -> Table:
     order = sorted(found.items, key=lambda item: (item.abstained is not None, -item.confidence))
     for item in order[:SHOWN_PROPOSALS]:
         table.add_row(
-            str(item.volume_id), escape(item.value or "-"), number(item.confidence, 2), escape(item.abstained or "")
+            str(item.volume_id), cell(item.value or "-"), number(item.confidence, 2), cell(item.abstained or "")
         )
     return table
 

@@ -86,3 +86,15 @@ def test_explained_hits_say_which_cells_their_scores_add_up_from(raptor: Raptor,
     name = ("axial", "coronal", "sagittal")[plane]
     assert f"most from {name}:{row},{column} {best.max():+.3f}" in shown
     assert f"case {answer['hits'][2]['volume_id']}  " in shown
+
+
+def test_a_hits_line_tells_what_is_known_and_stays_one_line(raptor: Raptor, home: Path, tmp_path: Path) -> None:
+    scan = write_scan(tmp_path / "scans" / "a.nii.gz", 0)
+    write_scan(tmp_path / "scans" / "b\nc\x1b[31m.nii.gz", 1)
+    table = tmp_path / "facts.csv"
+    table.write_text("file,sex,age,body_part,grade\na.nii.gz,F,54,HEAD,\x1b[31mII\n")
+    assert raptor("index", tmp_path / "scans", "--home", home, *LITE, "--labels", table).status == 0
+    shown = raptor("search", scan, "--home", home).out
+    assert r"case 1  -  HEAD  -  F, 54 y  grade=\x1b[31mII (same bytes)" in shown
+    assert r"b\nc\x1b[31m.nii.gz" in shown
+    assert "\x1b" not in shown
