@@ -98,7 +98,11 @@ def index(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Embed every scan that the archive does not have yet, and publish the index."""
+    """Embed every scan that the archive does not have yet, and publish the index.
+
+    Exit status 3 where a file was quarantined or could not be opened, in this run as in one before: those quarantined
+    before that have not changed are counted, not listed; --json says of each whether it is new.
+    """
     from indexer import render
     from indexer.pipeline import index as index_paths
     from indexer.progress import Terminal

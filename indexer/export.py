@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from indexer.embedders import embedding
-from indexer.pipeline import READERS, find_sources
+from indexer.finding import find_sources
+from indexer.pipeline import READERS
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
 from indexer.recipe import Options, refuse_without_rule

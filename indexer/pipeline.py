@@ -5,14 +5,14 @@ run finds what is missing. Reading runs ahead of the encoder by a bounded number
 """
 
 import importlib.metadata
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from indexer.embedders import embedding
 from indexer.filling import fill
+from indexer.finding import LeftOut, find_sources
 from indexer.joining import JoinedTables
 from indexer.loading import Loader
 from indexer.progress import Progress, Silent
@@ -25,15 +25,14 @@ from raptor_search.encoders import Encoder, computing_dtype
 from raptor_search.errors import ReadError, UsageError
 from raptor_search.index import check_factory
 from raptor_search.places import holder
-from raptor_search.readers import Refused, Skipped, Source, discover
+from raptor_search.readers import Source
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
-from raptor_search.readers.source import UNOPENED
 from raptor_search.readers.tables import Table, find_participants, participants_below, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
 from raptor_search.searching.selecting import missing
 
-__all__ = ["READERS", "IndexReport", "find_sources", "index"]
+__all__ = ["READERS", "IndexReport", "index"]
 
 READERS = 2
 """Reading processes: a slow file holds up one of them, and the encoder is fed by the other."""
@@ -49,8 +48,10 @@ class IndexReport:
         present: volumes that were in the archive already.
         moved: of those, how many lay at another place before, which is gone.
         quarantined: sources that could not be read, with the reason.
+        newly_quarantined: URIs of those that were not quarantined for it before this run, or have changed since.
         erased: sources left out because they, their bytes or their patient were erased from the archive.
         skipped: files that are no scans, counted by reason.
+        skipped_paths: the first hundred of them, by reason; of those that could not be opened, all.
         matched: rows of each table that was joined in this run that met a scan.
         unmatched: how many rows of each table met none.
         unmatched_lines: the lines of these rows.
@@ -69,8 +70,10 @@ class IndexReport:
     shared: int
     present: int
     quarantined: tuple[tuple[Source, ReadError], ...]
+    newly_quarantined: frozenset[str]
     erased: int
     skipped: dict[str, int]
+    skipped_paths: dict[str, list[str]]
     matched: dict[str, int]
     unmatched: dict[str, int]
     unmatched_lines: dict[str, tuple[int, ...]]
@@ -93,7 +96,8 @@ class _Tally:
     moved: int = 0
     erased: int = 0
     quarantined: list[tuple[Source, ReadError]] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
+    newly: set[str] = field(default_factory=set)
+    left_out: LeftOut = field(default_factory=LeftOut)
     missing: int = 0
     has_read: bool = False
     again: list[Source] = field(default_factory=list)
@@ -153,45 +157,6 @@ def index(
         return run.over(given)
 
 
-def find_sources(
-    paths: Sequence[Path],
-    progress: Progress,
-    refuse: Callable[[Source, ReadError], None],
-    volume_index: VolumeIndex = None,
-) -> tuple[list[Source], dict[str, int]]:
-    """The volumes under `paths`, and how many files were no scans, by reason; `refuse` hears the broken ones.
-
-    Raises:
-        UsageError: where there is neither a volume nor a broken one.
-    """
-    sources: list[Source] = []
-    skipped: Counter[str] = Counter()
-    refused = 0
-    with progress.discovering() as on_file:
-        for found in discover(paths, volume_index=volume_index, on_file=on_file):
-            match found:
-                case Source():
-                    sources.append(found)
-                case Refused():
-                    refused += 1
-                    refuse(found.source, found.error)
-                case Skipped():
-                    skipped[found.reason] += 1
-                    if found.reason == UNOPENED:
-                        progress.notice(
-                            f"{found.path}: {UNOPENED}; give yourself the right to read it, and run this again"
-                        )
-    if not sources and not refused:
-        raise UsageError(_nothing_found(paths, skipped))
-    return sources, dict(skipped)
-
-
-def _nothing_found(paths: Sequence[Path], skipped: Counter[str]) -> str:
-    names = ", ".join(str(p) for p in paths)
-    reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.most_common()) or "no files at all"
-    return f"no scan found in {names} ({reasons}); expected DICOM series, NIfTI, NRRD, MHA or MedMNIST npz files"
-
-
 def _check_kept(keep: Sequence[str] | None, tables: Sequence[Table]) -> None:
     columns = {name for table in tables for name in table.columns}
     unknown = [name for name in keep or () if column_name(name) not in columns and column_name(name) not in AGE_COLUMNS]
@@ -225,6 +190,7 @@ class _Run:
         self.factory = factory
         self.progress = progress
         self.tally = _Tally()
+        self.before = {r.source_key: (r.size, r.mtime_ns, r.code) for r in self.catalog.quarantined()}
 
     def over(self, paths: list[Path]) -> IndexReport:
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)  # a walk may take an hour
@@ -262,7 +228,7 @@ class _Run:
         return found
 
     def _find(self, paths: list[Path]) -> list[Source]:
-        sources, self.tally.skipped = find_sources(paths, self.progress, self._quarantine, self.volume_index)
+        sources, self.tally.left_out = find_sources(paths, self.progress, self._quarantine, self.volume_index)
         return sources
 
     def _find_known(self) -> list[Source]:
@@ -356,8 +322,10 @@ class _Run:
         key = self.archive.key
         if not self._not_erased([source]):
             return
+        source_key = key.digest("source", source.uri)
+        is_new = self.before.get(source_key) != (source.size, source.mtime_ns, error.code)
         self.catalog.quarantine(
-            key.digest("source", source.uri),
+            source_key,
             locator=source.uri,
             size=source.size,
             mtime_ns=source.mtime_ns,
@@ -365,7 +333,9 @@ class _Run:
             reason=error.message,
         )
         self.tally.quarantined.append((source, error))
-        self.progress.quarantined(source, error)
+        if is_new:
+            self.tally.newly.add(source.uri)
+        self.progress.quarantined(source, error, is_new=is_new)
 
     def _report(self, stored: StoredSpec, version: int | None, joined: JoinedTables) -> IndexReport:
         tables = joined.all if self.tally.has_read else []
@@ -374,8 +344,10 @@ class _Run:
             shared=self.tally.shared,
             present=self.tally.present,
             quarantined=tuple(self.tally.quarantined),
+            newly_quarantined=frozenset(self.tally.newly),
             erased=self.tally.erased,
-            skipped=dict(self.tally.skipped),
+            skipped=dict(self.tally.left_out.counts),
+            skipped_paths=dict(self.tally.left_out.paths),
             matched={str(t.path): len(t.matched) for t in tables},
             unmatched={str(t.path): len(t.unmatched) for t in tables},
             unmatched_lines={str(t.path): t.unmatched for t in tables},

@@ -50,8 +50,8 @@ class Progress(Protocol):
     def publishing(self) -> AbstractContextManager[object]:
         """The index is being made: seconds, or minutes where it is trained on many volumes."""
 
-    def quarantined(self, source: Source, error: ReadError) -> None:
-        """A source could not be read."""
+    def quarantined(self, source: Source, error: ReadError, *, is_new: bool = True) -> None:
+        """A source could not be read; one that is not new was quarantined before, and has not changed."""
 
     def notice(self, text: str) -> None:
         """Something is done otherwise than asked; `text` says what and why."""
@@ -83,7 +83,7 @@ class Silent:
         """Hear nothing of the index."""
         yield
 
-    def quarantined(self, source: Source, error: ReadError) -> None:
+    def quarantined(self, source: Source, error: ReadError, *, is_new: bool = True) -> None:
         """Say nothing: the report holds it."""
 
     def notice(self, text: str) -> None:
@@ -120,7 +120,7 @@ class _WholeCount(MofNCompleteColumn):
 
 
 class Terminal:
-    """Bars and one line a quarantined file, on standard error."""
+    """Bars and one line a newly quarantined file, on standard error."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -168,11 +168,11 @@ class Terminal:
             bar.add_task("publish", total=None)
             yield
 
-    def quarantined(self, source: Source, error: ReadError) -> None:
-        """Name the file that the user gave, and why it was left out."""
-        self._console.print(
-            plain(f"quarantined {source.uri}: {error.message}"), style="yellow", soft_wrap=True, markup=False
-        )
+    def quarantined(self, source: Source, error: ReadError, *, is_new: bool = True) -> None:
+        """Name the file that the user gave, and why it was left out; those named by an earlier run are counted."""
+        if is_new:
+            text = plain(f"quarantined {source.uri}: {error.message}")
+            self._console.print(text, style="yellow", soft_wrap=True, markup=False)
 
     def notice(self, text: str) -> None:
         """Say it in a line."""

@@ -46,9 +46,17 @@ def report_json(done: "IndexReport", home: Path) -> dict[str, Any]:
         "present": done.present,
         "erased": done.erased,
         "quarantined": [
-            {"source": source.uri, "code": error.code, "reason": error.message} for source, error in done.quarantined
+            {
+                "source": source.uri,
+                "code": error.code,
+                "reason": error.message,
+                "new": source.uri in done.newly_quarantined,
+            }
+            for source, error in done.quarantined
         ],
+        "new_quarantined": len(done.newly_quarantined),
         "skipped": done.skipped,
+        "skipped_paths": done.skipped_paths,
         "matched": done.matched,
         "unmatched": done.unmatched,
         "unmatched_lines": {name: list(lines) for name, lines in done.unmatched_lines.items()},
@@ -84,13 +92,18 @@ def report(out: Console, done: "IndexReport", home: Path) -> None:
     shared = f" ({done.shared} share the vector of equal bytes)" if done.shared else ""
     erased = f", {done.erased} left out because they were erased from this archive" if done.erased else ""
     moved = f" ({done.moved} moved here)" if done.moved else ""
-    say(
-        out,
-        f"{done.added} added{shared}, {done.present} already there{moved}, {len(done.quarantined)} quarantined{erased}",
-    )
+    quarantined = f"{len(done.quarantined)} quarantined{_newly(done)}"
+    say(out, f"{done.added} added{shared}, {done.present} already there{moved}, {quarantined}{erased}")
     say(out, f"{home}: {done.volumes} volumes searchable, index version {done.version}")
     if done.quarantined:
         say(out, f"Why each was quarantined: raptor status --home {home}")
+
+
+def _newly(done: "IndexReport") -> str:
+    new = len(done.newly_quarantined)
+    if new == len(done.quarantined):
+        return ""
+    return f" ({new or 'none'} of them new)"
 
 
 def _about_tables(done: "IndexReport") -> Iterator[str]:

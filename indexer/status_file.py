@@ -57,7 +57,7 @@ class StatusFile:
         self._write(at_once=True)
         yield
 
-    def quarantined(self, source: Source, error: ReadError) -> None:
+    def quarantined(self, source: Source, error: ReadError, *, is_new: bool = True) -> None:
         """Count it: the report names it."""
         self._quarantined += 1
         self._write()

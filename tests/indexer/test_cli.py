@@ -129,6 +129,17 @@ def test_a_corrupt_file_among_good_ones_is_quarantined_and_counted(raptor: Rapto
     assert "broken.nii.gz" in outcome.err
     status = raptor("status", "--home", home, "--json").json
     assert [q["code"] for q in status["quarantined"]] == ["unreadable"]
+    (scans / "second.nii.gz").write_bytes((scans / "broken.nii.gz").read_bytes())
+    later = raptor("index", scans, "--home", home)
+    assert later.status == 3
+    assert "2 quarantined (1 of them new)" in later.out
+    assert "broken.nii.gz" not in later.err
+    assert "second.nii.gz" in later.err
+    (scans / "second.nii.gz").write_bytes(b"")
+    changed = raptor("index", scans, "--home", home, "--json").json
+    news = {Path(q["source"]).name: q["new"] for q in changed["quarantined"]}
+    assert (news, changed["new_quarantined"]) == ({"broken.nii.gz": False, "second.nii.gz": True}, 1)
+    (scans / "second.nii.gz").unlink()
     write_scan(scans / "broken.nii.gz", 9)
     assert raptor("index", scans, "--home", home).status == 0
     assert raptor("status", "--home", home, "--json").json["quarantined"] == []
@@ -461,12 +472,13 @@ def test_a_folder_that_may_not_be_read_is_named_and_told_by_the_exit_status(
     assert done.status == 3
     assert f"{tmp_path / 'scans' / 'closed'}: cannot be opened; give yourself the right to read it" in done.err
     assert (done.json["added"], done.json["skipped"]) == (1, {"cannot be opened": 1})
+    assert done.json["skipped_paths"] == {"cannot be opened": [str(tmp_path / "scans" / "closed")]}
 
 
 def test_an_encoder_that_cannot_be_had_is_told_before_anything_is_looked_for(
     raptor: Raptor, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.pipeline.discover", lambda *_, **__: pytest.fail("it looked for scans"))
+    monkeypatch.setattr("indexer.finding.discover", lambda *_, **__: pytest.fail("it looked for scans"))
     one_line(
         raptor("index", tmp_path, "--home", home, "--weights", tmp_path / "absent.safetensors"), "absent.safetensors"
     )
