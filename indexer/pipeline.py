@@ -15,6 +15,7 @@ from indexer.filling import fill
 from indexer.finding import LeftOut, find_sources
 from indexer.joining import JoinedTables
 from indexer.loading import Loader
+from indexer.new_archive import undone_on_failure
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
 from indexer.recipe import Options, refuse_without_rule, resolve
@@ -143,7 +144,7 @@ def index(
     if factory is not None:
         check_factory(factory)
     tables = [read_table(Path(p), keep=keep) for p in labels]
-    with Archive.open(home, create=True) as archive, archive.writing():
+    with undone_on_failure(home), Archive.open(home, create=True) as archive, archive.writing():
         run = _Run(
             archive,
             options or Options(),
