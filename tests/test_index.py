@@ -39,10 +39,10 @@ def nearest(rows, ids, query, k, allowed=None):
         (9_999, "Flat"),
         (10_000, "IVF400,SQ8"),
         (199_999, "IVF1789,SQ8"),
-        (200_000, "IVF4096,RaBitQ"),
-        (1_999_999, "IVF4096,RaBitQ"),
-        (4_999_999, "IVF16384,RaBitQ"),
-        (5_000_000, "IVF65536_HNSW32,RaBitQ"),
+        (200_000, "IVF4096,SQ8"),
+        (1_999_999, "IVF4096,SQ8"),
+        (4_999_999, "IVF16384,SQ8"),
+        (5_000_000, "IVF65536_HNSW32,SQ8"),
     ],
 )
 def test_factory_grows_with_the_archive(volumes, factory):
