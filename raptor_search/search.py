@@ -14,7 +14,7 @@ from raptor_search.catalog import Catalog, Ids, StoredSpec
 from raptor_search.errors import QueryError, UsageError
 from raptor_search.filters import Filter
 from raptor_search.scoring import best, centred
-from raptor_search.searching.background import NOTHING_SIMILAR, percentiles
+from raptor_search.searching.background import not_standing_out, percentiles
 from raptor_search.searching.candidates import Asked
 from raptor_search.searching.feedback import combined
 from raptor_search.searching.hits import Hit, SearchResult
@@ -115,18 +115,18 @@ def search(
     values = dict(zip(scored[0].tolist(), scored[1].tolist(), strict=True))
     background = serving.background if is_one_scan else np.empty(0, np.float32)
     hits = _hits(catalog, ranking, values, content_key, background, exact=exact)
-    nothing_similar = bool(hits) and hits[0].percentile is not None and hits[0].percentile < NOTHING_SIMILAR
+    remark = not_standing_out(hits[0].score, hits[0].percentile, asked.passed) if hits else None
     return SearchResult(
         hits=hits,
         exact=exact,
-        nothing_similar=nothing_similar,
+        nothing_similar=remark is not None,
         centring=serving.centring,
         spec=stored.spec,
         index_version=serving.version.id if serving.version else None,
         passed=asked.passed,
         candidates=scored[0].size,
         region=tuple(region),
-        notes=(*serving.notes, *_notes(asked, exact=exact, nothing_similar=nothing_similar)),
+        notes=(*serving.notes, *_notes(asked, exact=exact, remark=remark)),
         query=query,
         mean=serving.mean,
     )
@@ -187,7 +187,7 @@ def _hits(
     )
 
 
-def _notes(asked: Asked, *, exact: bool, nothing_similar: bool) -> list[str]:
+def _notes(asked: Asked, *, exact: bool, remark: str | None) -> list[str]:
     serving, notes = asked.serving, []
     if asked.passed < asked.k:
         notes.append(f"{asked.passed} scans can be hits, {asked.k} were asked for")
@@ -195,11 +195,8 @@ def _notes(asked: Asked, *, exact: bool, nothing_similar: bool) -> list[str]:
         notes.append("the scores are not centred, so that all lie close together: the archive is too small for a mean")
     if serving.centring == "reference":
         notes.append("the scores are centred on a shipped reference mean: they will move once the archive has its own")
-    if nothing_similar:
-        notes.append(
-            f"nothing similar: even the first hit is less alike than {100 - NOTHING_SIMILAR:.0f}% of the pairs of "
-            "different patients in this archive"
-        )
+    if remark:
+        notes.append(remark)
     if asked.regions:
         notes.append(NOT_REGISTERED)
     if not exact:

@@ -190,10 +190,12 @@ def test_nothing_similar_is_said(narrow):
     lonely = np.linalg.svd(apart)[2][-1]
     result = archive.search((mean + 3 * lonely).astype(np.float32), 3, exact_limit=10_000)
     assert result.nothing_similar
-    assert any("nothing similar" in note for note in result.notes)
+    percent, score = 100 - result.hits[0].percentile, result.hits[0].score
+    assert any(f"no hit stands out: {percent:.0f}% of the pairs" in note for note in result.notes)
+    assert any(f"the first hit (score {score:.2f})" in note for note in result.notes)
     near = archive.search(drawn.vectors[2], 3, exact_limit=10_000)
     assert not near.nothing_similar
-    assert not any("nothing similar" in note for note in near.notes)
+    assert not any("stands out" in note for note in near.notes)
 
 
 REGIONS = (Region(0, (1, 2), (0, 1)), Region(2, (3, 3), (1, 3)))

@@ -195,7 +195,8 @@ def _query_card(archive: Archive, query: Query, result: SearchResult, asked: Ask
     )
     if result.nothing_similar:
         st.warning(
-            "Nothing similar is in this archive: these scans are merely the least unlike.", icon=":material/search_off:"
+            "No hit stands out: scans of different patients here are often as alike as the first.",
+            icon=":material/search_off:",
         )
     remarks(result.notes)
 

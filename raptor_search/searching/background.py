@@ -4,17 +4,21 @@ A score of 0.4 is much in one archive and little in another. So the scores of ma
 kept as quantiles, and a hit says how many of those pairs it surpasses.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
-__all__ = ["NOTHING_SIMILAR", "background_quantiles", "percentiles"]
+__all__ = ["background_quantiles", "least_percentile", "not_standing_out", "percentiles"]
 
 NOTHING_SIMILAR = 95.0
 """Percentile of the background below which even the best hit is nothing similar: of twenty unrelated pairs, one is as
 alike."""
+
+CHANCE = 0.05
+"""How often, at most, the best of few unrelated scans may be below the percentile that is asked of a best hit."""
 
 QUANTILES = 1001
 """A tenth of a percentile each."""
@@ -45,6 +49,32 @@ def background_quantiles(
         return np.empty(0, np.float32)
     quantiles: NDArray[np.floating] = np.quantile(np.clip(scores, -1, 1), np.linspace(0, 1, QUANTILES))
     return quantiles.astype(np.float32)
+
+
+def least_percentile(scans: int) -> float:
+    """The percentile of the background below which the best of so many scans does not stand out.
+
+    The best of n unrelated scans, were they independent, would be below percentile p with a chance of (p / 100)^n:
+    of few scans no more is asked than what all but `CHANCE` of such bests reach, or an ordinary scan of a small
+    archive of one kind would be said to be like nothing in it.
+    """
+    return min(NOTHING_SIMILAR, 100 * math.pow(CHANCE, 1 / max(scans, 1)))
+
+
+def not_standing_out(score: float, percentile: float | None, scans: int) -> str | None:
+    """What is to be said of a best hit that is no more alike than unrelated scans are; None where it stands out.
+
+    Args:
+        score: of the best hit.
+        percentile: likewise; None where it is not known.
+        scans: among which it is the best.
+    """
+    if percentile is None or percentile >= least_percentile(scans):
+        return None
+    return (
+        f"no hit stands out: {100 - percentile:.0f}% of the pairs of different patients in this archive are more alike "
+        f"than the query and the first hit (score {score:.2f}); where all scans are of one kind, it may be of that kind"
+    )
 
 
 def percentiles(scores: Sequence[float], quantiles: Float[np.ndarray, " q"]) -> list[float | None]:

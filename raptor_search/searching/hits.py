@@ -69,7 +69,8 @@ class SearchResult:
     Attributes:
         hits: best first.
         exact: whether every scan that passes the filters was scored.
-        nothing_similar: whether even the best hit is no more alike than unrelated scans are.
+        nothing_similar: whether even the best hit is no more alike than unrelated scans are, among which may be scans
+            of the same kind.
         centring: what was subtracted before the cosine: the archive's mean, the shipped reference mean, nothing.
         spec: what the vectors were made with.
         index_version: that served; None where none is published.

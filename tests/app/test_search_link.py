@@ -46,10 +46,10 @@ def test_nothing_similar_is_said_where_the_library_says_it(small: SmallArchive, 
     assert found(small, where=other).nothing_similar
     assert not found(small).nothing_similar
     app = page(case="1")
-    assert "Nothing similar" not in plain(app)
+    assert "No hit stands out" not in plain(app)
     app.text_input(key="condition").input(other).run()
-    assert "Nothing similar" in app.warning[0].value
-    assert "nothing similar: even the first hit" in plain(app)
+    assert "No hit stands out" in app.warning[0].value
+    assert "more alike than the query and the first hit (score " in plain(app)
 
 
 def test_equal_scans_are_shown_once_with_those_that_they_stand_for(small: SmallArchive, page: OpenPage) -> None:

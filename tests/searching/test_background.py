@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from raptor_search.scoring import centred
-from raptor_search.searching.background import background_quantiles, percentiles
+from raptor_search.searching.background import (
+    background_quantiles,
+    least_percentile,
+    not_standing_out,
+    percentiles,
+)
 
 
 def units(seed, n):
@@ -32,3 +37,30 @@ def test_too_few_pairs_make_no_background():
 def test_a_percentile_is_the_share_of_pairs_below():
     quantiles = np.linspace(-0.5, 0.5, 1001)
     assert percentiles([-0.9, -0.5, 0.0, 0.25, 0.9], quantiles) == pytest.approx([0, 0, 50, 75, 100])
+
+
+def test_of_few_scans_less_is_asked():
+    assert least_percentile(1) == pytest.approx(5)
+    assert least_percentile(3) ** 3 == pytest.approx(0.05 * 100**3)
+    assert least_percentile(59) == least_percentile(100_000) == 95
+    assert least_percentile(0) == 5
+
+
+def test_an_ordinary_scan_of_a_small_archive_of_one_kind_is_rarely_said_to_be_like_nothing():
+    rng = np.random.default_rng(0)
+    scales = np.geomspace(1, 0.05, 60)
+    said = 0
+    for _ in range(200):
+        drawn = rng.normal(size=(16, 60)) * scales
+        rows = centred(drawn, drawn[:15].mean(axis=0))
+        quantiles = background_quantiles(rows[:15].astype(np.float32), [None] * 15, [None] * 15)
+        best = float((rows[:15] @ rows[15]).max())
+        said += not_standing_out(best, percentiles([best], quantiles)[0], 15) is not None
+    assert said <= 10
+
+
+def test_what_is_not_known_is_not_remarked_on():
+    assert not_standing_out(0.1, None, 100) is None
+    assert not_standing_out(0.9, 96.0, 100) is None
+    assert not_standing_out(0.87, 87.0, 15) is None
+    assert "13% of the pairs" in str(not_standing_out(0.87, 87.0, 100))
