@@ -7,10 +7,10 @@ import streamlit as st
 
 from app.comparison import comparison_html
 from app.filters import Asked
-from app.hit_table import hits_csv
 from app.querying import Query
 from raptor_search.archive import Archive
 from raptor_search.search import SearchResult
+from raptor_search.searching.hit_table import hits_csv
 
 __all__ = ["offer_downloads"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, Spec, err, out
+from indexer.plain_text import say
 from raptor_search.errors import ReadError, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of each hit which cells its score comes from; --json has them all.")
     ] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the hits to this file, as a table.")] = None,
     volume_index: Annotated[
         int | None, typer.Option("--volume-index", help="Volume of a 4D file that is the query, from 0.", min=0)
     ] = None,
@@ -56,10 +58,13 @@ def search(
     from indexer.progress import Terminal
     from raptor_search.archive import Archive
     from raptor_search.search import check_examples
+    from raptor_search.searching.hit_table import hits_csv
     from raptor_search.searching.region import parse_region
 
     check_examples(like or (), unlike or ())
     query = _query(scan, case, volume_index)
+    if csv is not None and not csv.absolute().parent.is_dir():
+        raise UsageError(f"--csv {csv}: there is no folder {csv.parent}; make it first")
     regions = [parse_region(text) for text in region or ()]
     with Archive.open(home) as archive:
         try:
@@ -79,11 +84,18 @@ def search(
                 )
         except ReadError as error:  # its own message names no path, so that it can be stored
             raise UsageError(f"{query}: {error.message}") from error
+        if csv is not None:
+            archive.audit("export", f"{len(result.hits)} hits as a table")
+            part = csv.with_name(f".{csv.name}.part")
+            part.write_bytes(hits_csv(f"case {query}" if case is not None else str(query), result, with_sources=True))
+            part.replace(csv)
         parts = {hit.volume_id: archive.explain(result, hit) for hit in result.hits} if explain else {}
         if as_json:
             print(json.dumps(_with_shares(result.to_dict(), parts), indent=2))
         else:
             render.hits(out, result, archive.notice, parts)
+            if csv is not None:
+                say(out, f"Hits: {csv}")
 
 
 def _query(scan: Path | None, case: int | None, volume_index: int | None) -> Path | int:

@@ -26,7 +26,7 @@ LAYERS = (
     | {"gram", "splitting", "classification", "regression", "retrieval", "calibration", "conformal", "knn_model", "roc"}
     | {"linear_model", "leaks", "confounds", "published", "protocol", "figures", "efficiency"}
     | {"evaluation_setup", "assessment", "graph", "clusters", "map_quality", "map_points", "placing", "other_vectors"}
-    | {"narrowing", "calibration_interval"}
+    | {"narrowing", "calibration_interval", "hit_table"}
     | {"svg", "typical"},
     {"diffusion", "landmarks", "mapping"},
     {"comparing"},

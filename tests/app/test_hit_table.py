@@ -1,8 +1,8 @@
 import csv
 import io
 
-from app.hit_table import hits_csv
 from raptor_search.archive import Archive
+from raptor_search.searching.hit_table import hits_csv
 from tests.app.archive import SmallArchive
 
 

@@ -1,5 +1,6 @@
 """What `raptor search` can be asked beyond the nearest scans, and `raptor index --index`."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,19 @@ def test_a_hits_line_tells_what_is_known_and_stays_one_line(raptor: Raptor, home
     assert r"case 1  -  HEAD  -  F, 54 y  grade=\x1b[31mII (same bytes)" in shown
     assert r"b\nc\x1b[31m.nii.gz" in shown
     assert "\x1b" not in shown
+
+
+def test_the_hits_are_written_as_a_table(raptor: Raptor, indexed: Path, home: Path, tmp_path: Path) -> None:
+    table = tmp_path / "hits.csv"
+    answer = raptor("search", indexed, "--home", home, "--csv", table, "--json").json
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["source"]) for row in rows] == [
+        (str(hit["volume_id"]), hit["source"]) for hit in answer["hits"]
+    ]
+    assert rows[0]["query"] == str(indexed)
+    assert rows[0]["spec"] == answer["spec"]["fingerprint"]
+    case = str(answer["hits"][0]["volume_id"])
+    assert f"Hits: {table}" in raptor("search", "--case", case, "--home", home, "--csv", table).out
+    assert table.read_text().splitlines()[1].startswith(f"case {case},1,")
+    one_line(raptor("search", indexed, "--home", home, "--csv", "no/hits.csv"), "there is no folder no")
