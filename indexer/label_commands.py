@@ -1,4 +1,4 @@
-"""`raptor evaluate`, `raptor propagate` and `raptor map`: what a label is worth, what follows from it, the cohort.
+"""`raptor evaluate`, `propagate`, `map`, `labels` and `columns`: what labels are worth, what follows, the cohort.
 
 Each is a few lines over the library, as those of `cli` are.
 """
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(propagate)
     app.command(name="map")(draw)
     app.command()(labels)
+    app.command()(columns)
 
 
 def evaluate(
@@ -80,7 +81,7 @@ def evaluate(
 
         _write(report, html_report(found))
     if as_json:
-        print(json.dumps(found.to_dict(), indent=2))
+        print(json.dumps(found.to_dict() | {"report": str(report) if report is not None else None}, indent=2))
     else:
         render_labels.assessment(out, found)
         if report is not None:
@@ -217,6 +218,19 @@ def labels(
         print(json.dumps({"labels": counts, "dropped": dropped}, indent=2))
     else:
         render_labels.labels(out, counts, dropped)
+
+
+def columns(home: Home = DEFAULT_HOME, spec: Spec = None, as_json: Json = False) -> None:
+    """List what --where may name: columns and labels, with types and the values that scans have."""
+    from indexer import column_table
+    from raptor_search.archive import Archive
+
+    with Archive.open(home) as archive:
+        found = column_table.column_facts(archive, archive.spec(spec))
+    if as_json:
+        print(json.dumps(column_table.to_dict(found), indent=2))
+    else:
+        column_table.columns(out, found)
 
 
 def _chosen(given: list[str], known: tuple[str, ...], option: str) -> list[str]:

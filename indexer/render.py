@@ -12,6 +12,7 @@ from indexer.plain_text import cell, say
 from raptor_search.archive import ArchiveStatus
 from raptor_search.search import Hit, SearchResult
 from raptor_search.searching.region import PLANES
+from raptor_search.status import SHOWN_DIGITS
 
 if TYPE_CHECKING:
     from indexer.pipeline import IndexReport
@@ -141,7 +142,7 @@ def hits(out: Console, result: SearchResult, notice: str | None, parts: Mapping[
     say(
         out,
         f"Cosine score, centring: {result.centring}{_percent(result)}. {answer} answer; "
-        f"index version {result.index_version}, spec {result.spec_fingerprint[:12]}",
+        f"index version {result.index_version}, spec {result.spec_fingerprint[:SHOWN_DIGITS]}",
     )
     for note in (*result.notes, *((notice,) if notice else ())):
         say(out, note, "yellow")
@@ -183,7 +184,7 @@ def status(out: Console, facts: ArchiveStatus) -> None:
         say(out, facts.notice, "yellow")
     for spec in facts.specs:
         of = f" of {facts.volumes}" if spec.embedded != facts.volumes else ""
-        say(out, f"Spec {spec.fingerprint}: {spec.embedded}{of} embedded")
+        say(out, f"Spec {spec.fingerprint[:SHOWN_DIGITS]}: {spec.embedded}{of} embedded")
         made = f"{spec.encoder}, layer {spec.layer}, preset {spec.preset}, K {spec.components}, seed {spec.seed}"
         version = (
             "no index" if spec.index_version is None else f"index version {spec.index_version}: {spec.index_state}"

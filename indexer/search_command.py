@@ -30,7 +30,12 @@ def search(
         int | None, typer.Option(help="Volume id of a case of the archive, to be asked instead of a scan.")
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Hits.", min=1)] = 10,
-    where: Annotated[str | None, typer.Option(help="A filter, such as \"modality = 'CT' and age > 60\".")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="A filter, such as \"modality = 'CT' and age > 60\"; `raptor columns` lists what it may name."
+        ),
+    ] = None,
     exclude_patient: Annotated[
         str | None, typer.Option(help="Leave out the scans of this patient id, or of a pseudonym such as P-3f9a2c41.")
     ] = None,

@@ -141,7 +141,8 @@ def rebuild(
 
     with Archive.open(home) as archive, _progress(as_json) as hear:
         built = archive.rebuild(spec=spec, factory=factory, progress=hear)
-    facts = [{"version": v.id, "spec_id": v.spec_id, "index": v.factory, "volumes": v.volumes} for v in built]
+        specs = {stored.id: stored.fingerprint for stored in archive.catalog.specs()}
+    facts = [{"version": v.id, "spec": specs[v.spec_id], "index": v.factory, "volumes": v.volumes} for v in built]
     lines = [f"index version {v.id}: {v.factory}, {v.volumes} scans" for v in built] or ["nothing to index"]
     _answer({"rebuilt": facts}, "\n".join(lines), as_json)
 

@@ -17,7 +17,7 @@ class SpecStatus(NamedTuple):
     """One spec of an archive.
 
     Attributes:
-        fingerprint: its first digits.
+        fingerprint: all its digits.
         encoder: name of the 2D model, with its precision where that is not exact.
         layer: block whose output is taken, or "last".
         preset: name of the recipe.
@@ -97,7 +97,7 @@ def _spec(catalog: Catalog, home: Path, stored: StoredSpec) -> SpecStatus:
     version = catalog.current_index(stored.id)
     embedded = catalog.count(stored.id)
     return SpecStatus(
-        fingerprint=stored.fingerprint[:SHOWN_DIGITS],
+        fingerprint=stored.fingerprint,
         encoder=stored.spec.encoder_label,
         layer=stored.spec.layer,
         preset=stored.preset,

@@ -51,6 +51,7 @@ def test_a_label_is_evaluated_and_reported_in_one_file(raptor: Raptor, home: Pat
     found = raptor("evaluate", "finding", "--home", home, "--report", page, "--json").json
     assert (found["scans"], found["subjects"], found["classes"]) == (90, 45, ["adenoma", "cyst", "none"])
     assert {(one["method"], one["vectors"]) for one in found["methods"]} == {("knn", "Raptor"), ("logistic", "Raptor")}
+    assert found["report"] == str(page)
     auroc = found["methods"][0]["figures"][0]
     assert auroc["name"] == "AUROC"
     assert auroc["low"] > 0.9

@@ -137,6 +137,10 @@ def test_rebuilding_mends_the_index(raptor: Raptor, drawn: DrawnArchive, home: P
     assert f"Flat, {N} scans" in done.out
     assert raptor("verify", "--home", home).status == 0
     (facts,) = raptor("rebuild", "--home", home, "--index", "IVF2,SQ8", "--json").json["rebuilt"]
+    (spec,) = raptor("status", "--home", home, "--json").json["specs"]
+    assert facts["spec"] == spec["fingerprint"]
+    assert len(spec["fingerprint"]) == 64
+    assert f"Spec {spec['fingerprint'][:12]}: " in raptor("status", "--home", home).out
     assert (facts["index"], facts["volumes"]) == ("IVF2,SQ8", N)
     assert raptor("rebuild", "--home", home, "--spec", "zz").status == 1
 
