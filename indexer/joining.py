@@ -1,6 +1,5 @@
 """Which tables speak about which sources, and whether they say anything new."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class JoinedTables:
         self._given, self._found = list(given), list(found)
         places = "\0".join(sorted(str(path.resolve()) for path in paths))
         self._setting = f"tables {stored.fingerprint[:16]} {archive.key.digest('source', places)[:32]}"
-        read = [(hashlib.sha256(table.path.read_bytes()).hexdigest(), *table.dropped) for table in self.all]
+        read = [(table.digest, *table.dropped) for table in self.all]
         contents = "\0".join(text for table in read for text in table)
         self._digest = archive.key.digest("content", contents)
         self.is_new = bool(self.all) and self._catalog.setting(self._setting) != self._digest
@@ -46,7 +45,7 @@ class JoinedTables:
 
     def about(self, source: Source) -> list[Table]:
         """The tables that may speak about a source: a participants.tsv only about scans below its own folder."""
-        place = source.path.resolve()
+        place = source.path.resolve() / source.inner
         return [*self._given, *(t for t in self._found if place.is_relative_to(t.path.resolve().parent))]
 
     def remember(self) -> None:

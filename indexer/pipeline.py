@@ -29,7 +29,7 @@ from raptor_search.places import holder
 from raptor_search.readers import Source
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
-from raptor_search.readers.tables import Table, find_participants, participants_below, read_table
+from raptor_search.readers.tables import Table, find_participants, participants_below, participants_in_zip, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
 from raptor_search.searching.selecting import missing
 
@@ -200,7 +200,10 @@ class _Run:
         own = {table.path.resolve() for table in self.tables}
         found = [read_table(path, strict=False, keep=self.keep) for path in sorted(beside) if path.resolve() not in own]
         own |= {path.resolve() for path in beside}
-        found += self._read_below({path.resolve() for path in participants_below(paths, sources)} - own)
+        below: dict[Path, bytes | None] = dict.fromkeys(
+            {path.resolve() for path in participants_below(paths, sources)} - own
+        )
+        found += self._read_below(below | self._in_zips(sources))
         _check_kept(self.keep, [*self.tables, *found])
         refuse_without_rule(spec, sources)
         stored = self.catalog.add_spec(spec, self._provenance(encoder))
@@ -218,12 +221,21 @@ class _Run:
             version = self.archive.publish(spec.fingerprint, factory=self.factory)
         return self._report(stored, version, joined)
 
-    def _read_below(self, tables: set[Path]) -> list[Table]:
+    def _in_zips(self, sources: list[Source]) -> dict[Path, bytes | None]:
+        tables: dict[Path, bytes | None] = {}
+        for path in {source.path for source in sources if source.is_zipped or source.inner}:
+            try:
+                tables |= participants_in_zip(path)
+            except UsageError as error:
+                self.progress.notice(f"{path}: its scans go without a table: {error.message}")
+        return tables
+
+    def _read_below(self, tables: dict[Path, bytes | None]) -> list[Table]:
         """The tables of the data sets within an archive; one that cannot be read costs its own data set alone."""
         found = []
         for path in sorted(tables):
             try:
-                found.append(read_table(path, strict=False, keep=self.keep))
+                found.append(read_table(path, strict=False, keep=self.keep, content=tables[path]))
             except UsageError as error:
                 self.progress.notice(f"{path.parent}: its scans go without a table: {error.message}")
         return found

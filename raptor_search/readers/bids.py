@@ -1,6 +1,7 @@
 """What a path says in BIDS: subject, session, and the modality that a file's suffix stands for."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["bids_dataset", "bids_modality", "bids_session", "bids_subject", "kept_session"]
@@ -39,15 +40,19 @@ def bids_modality(path: Path) -> str | None:
     return MODALITY_OF_SUFFIX.get(stem.rpartition("_")[2]) if stem.startswith("sub-") else None
 
 
-def bids_dataset(path: Path) -> str | None:
+def bids_dataset(path: Path, on_disk: Callable[[Path], Path] = Path) -> str | None:
     """The root of the data set that a path lies in; None where nothing marks one.
 
     Participants of two data sets may share a name; those of a data set and of its derivatives are the same. Where
     nothing marks a data set a name counts everywhere: two patients taken for one are left out of a search together,
     one patient taken for two would be found as if it were another.
+
+    Args:
+        path: of a scan, which need not lie there.
+        on_disk: where each folder above it lies, such as those in a zip.
     """
     for folder in path.absolute().parents:
-        if any((folder / name).is_file() for name in DATASET_FILES):
+        if any((on_disk(folder) / name).is_file() for name in DATASET_FILES):
             places = folder.parts
             if DERIVATIVES in places:
                 return str(Path(*places[: places.index(DERIVATIVES)]))

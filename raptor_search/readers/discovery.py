@@ -189,12 +189,12 @@ def _zipped(path: Path, index: VolumeIndex, *, in_zip: bool) -> Iterator[Source 
         raise ReadError("unsupported", "a zip within a zip; expected scans: unpack it first")
     with unpacked(path) as folder:
         inside = list(discover([folder], volume_index=index, in_zip=True))
-        scans = sum(isinstance(one, Source) for one in inside)
+        scans = sum(not isinstance(one, Skipped) for one in inside)
         for one in inside:
             match one:
                 case Source():
-                    # The only scan of a zip is the zip, as where it is read by itself.
-                    whole = Source.at(path, one.format)
+                    # The only scan of a zip is the zip, as where it is read by itself; beside a broken one it is not.
+                    whole = replace(Source.at(path, one.format), inner=one.path_below(folder))
                     yield replace(whole, member=one.uri_below(folder), is_zipped=True) if scans > 1 else whole
                 case Refused():
                     yield Refused(Source.at(path, one.source.format, member=one.source.uri_below(folder)), one.error)

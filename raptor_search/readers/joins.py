@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from raptor_search.errors import UsageError
 from raptor_search.readers.bids import bids_session, bids_subject
 from raptor_search.readers.scan import Identity
-from raptor_search.readers.source import Source
+from raptor_search.readers.source import Source, bare_name
 
 __all__ = ["SERIES_COLUMNS", "Join", "Key", "join_of"]
 
@@ -63,8 +63,8 @@ class Join:
         if self.series:
             series = identity.series or (source.member if source.format == "dicom" else None)
             return [(series, "")] if series else []
-        session = (bids_session(source.path) or "").removeprefix("ses-")
-        patients = [patient for patient in (identity.patient, bids_subject(source.path)) if patient]
+        session = (bids_session(source.place) or "").removeprefix("ses-")
+        patients = [patient for patient in (identity.patient, bids_subject(source.place)) if patient]
         return [(p.removeprefix("sub-"), s) for p in patients for s in dict.fromkeys((session, ""))]
 
 
@@ -96,9 +96,17 @@ def join_of(path: Path, columns: Sequence[str]) -> Join:
 def _file_names(source: Source, folder: Path) -> list[str]:
     """Every name that may mean the source: from the table's folder, absolute, its last parts, without the ending."""
     path = source.path.resolve()
-    names = [path.as_posix(), *(PurePath(*path.parts[start:]).as_posix() for start in range(1, len(path.parts)))]
-    if path.is_relative_to(folder):
-        names.insert(0, path.relative_to(folder).as_posix())
+    outer = _ways(path, folder)
+    names = _ways(path / source.inner, folder)
+    if source.is_zipped:  # and as hits show it
+        names += [f"{name}#{source.inner}" for name in outer]
+    elif source.inner:  # the zip's own name means its only scan
+        names += [*outer, bare_name(path)]
     if source.format == "npz":
-        return [f"{name}#{source.member}" for name in names] + [source.member]
+        return [f"{name}#{source.own_member}" for name in names] + [source.own_member]
     return [*names, source.name]
+
+
+def _ways(path: Path, folder: Path) -> list[str]:
+    names = [path.as_posix(), *(PurePath(*path.parts[start:]).as_posix() for start in range(1, len(path.parts)))]
+    return [path.relative_to(folder).as_posix(), *names] if path.is_relative_to(folder) else names

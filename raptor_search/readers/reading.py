@@ -18,7 +18,7 @@ from raptor_search.readers.nifti import read_nifti
 from raptor_search.readers.npz import npz_labels, read_npz
 from raptor_search.readers.nrrd import read_nrrd
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
-from raptor_search.readers.source import Refused, Skipped, Source
+from raptor_search.readers.source import Refused, Skipped, Source, Unpacked
 from raptor_search.readers.volumes4d import number_of
 from raptor_search.readers.zips import is_zip, unpacked
 from raptor_search.volume import Volume
@@ -78,7 +78,8 @@ def find_file(path: Path) -> Iterator[tuple[Source, Source]]:
     elif is_zip(path):
         with unpacked(path) as folder:
             inner = _only(discover([folder], in_zip=True), path)
-            yield Source.at(path, inner.format), inner
+            whole = dataclasses.replace(Source.at(path, inner.format), inner=inner.path_below(folder))
+            yield whole, dataclasses.replace(inner, unpacked=Unpacked(Path(os.path.abspath(path)), folder))
     else:
         source = _only(discover([path]), path)
         yield source, source
@@ -131,7 +132,7 @@ def _on_disk(source: Source) -> Iterator[Source]:
             found = discover([folder], volume_index="all" if source.member else None, in_zip=True)
             if source.member:
                 found = (o for o in found if isinstance(o, Source) and o.uri_below(folder) == source.member)
-            yield _only(found, source.path)
+            yield dataclasses.replace(_only(found, source.path), unpacked=Unpacked(source.path, folder))
     else:
         yield source
 
@@ -140,42 +141,47 @@ def _read(source: Source) -> Scan:
     match source.format:
         case "dicom":
             scan = read_dicom(source.files, source.stack)
-            return dataclasses.replace(scan, identity=_of_participant(scan.identity, source.path))
+            return dataclasses.replace(scan, identity=_of_participant(scan.identity, source))
         case "npz":
             volume = read_npz(source.path, source.member)
             labels = npz_labels(source.path, source.member)
             return Scan(volume, ScanMetadata(split=source.member.rpartition("_")[0]), labels=labels)
         case "nrrd":
-            return _named(read_nrrd(source.path), source.path)
+            return _named(read_nrrd(source.path), source)
         case "nifti":
-            return _named(read_nifti(source.path, source.member), source.path, source.member)
+            return _named(read_nifti(source.path, source.member), source)
         case "mha":
-            return _named(read_mha(source.path, source.member), source.path, source.member)
+            return _named(read_mha(source.path, source.member), source)
 
 
-def _of_participant(identity: Identity, path: Path) -> Identity:
+def _dataset(source: Source) -> str | None:
+    return bids_dataset(source.place, source.unpacked.on_disk) if source.unpacked else bids_dataset(source.place)
+
+
+def _of_participant(identity: Identity, source: Source) -> Identity:
     """A DICOM series in a participant's folder of a BIDS data set: theirs, unless its PatientID names somebody else.
 
     Without this a participant's DICOM and NIfTI files would be two patients, and could be told from each other.
     """
-    subject, dataset = bids_subject(path), bids_dataset(path)
+    subject, dataset = bids_subject(source.place), _dataset(source)
     named = (identity.patient or "").removeprefix("sub-")
     if subject is None or dataset is None or named not in ("", subject.removeprefix("sub-")):
         return identity
     return dataclasses.replace(identity, patient=subject, dataset=dataset)
 
 
-def _named(volume: Volume, path: Path, member: str = "") -> Scan:
+def _named(volume: Volume, source: Source) -> Scan:
     """A scan of which the file tells its geometry alone, and its path in BIDS the rest."""
-    subject = bids_subject(path)
+    place = source.place
+    subject = bids_subject(place)
     return Scan(
         volume,
         ScanMetadata(
-            modality=bids_modality(path),
-            session=kept_session(bids_session(path)),
-            t=number_of(member) if member else None,
+            modality=bids_modality(place),
+            session=kept_session(bids_session(place)),
+            t=number_of(source.member) if source.member else None,
         ),
-        Identity(patient=subject, dataset=bids_dataset(path) if subject else None),
+        Identity(patient=subject, dataset=_dataset(source) if subject else None),
         geometry=geometry_of(volume.affine, oriented=volume.oriented),
     )
 
@@ -203,7 +209,7 @@ def _absent(path: Path, outer: Path, there: list[Source]) -> str:
     """What to say where a file holds other volumes than the one that was named."""
     if not any(one.member for one in there):
         return f"{path.name}: {outer.name} holds one volume, which is not named; expected the path alone"
-    if all(one.format in ("nifti", "mha") and one.path == outer for one in there):
+    if all(one.format in ("nifti", "mha") and one.path == outer and not one.is_zipped for one in there):
         return f"{path.name}: no such volume; {outer.name} has {len(there)}, expected 0 to {len(there) - 1}"
     return f"{path.name}: no such volume; {outer.name} holds {_listed(there)}"
 

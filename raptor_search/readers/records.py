@@ -20,18 +20,14 @@ Records = list[tuple[int, list[str]]]
 """Every line that is not empty, with its number from 1; the header first."""
 
 
-def records(path: Path) -> Records:
+def records(path: Path, content: bytes) -> Records:
     """The lines of a table: Parquet, or UTF-8 text, .tsv by tabs and anything else by commas (or by semicolons where
     the header has no comma).
 
     Raises:
-        UsageError: no table, or one that cannot be read.
+        UsageError: no table.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    found = _parquet(path) if content.startswith(PARQUET_MAGIC) else _text(path, content)
+    found = _parquet(path, content) if content.startswith(PARQUET_MAGIC) else _text(path, content)
     if not found:
         raise UsageError(f"{path.name}: an empty table; expected a header and rows")
     return found
@@ -51,12 +47,12 @@ def _text(path: Path, content: bytes) -> Records:
         raise UsageError(f"{path.name}, line {reader.line_num}: {error}") from error
 
 
-def _parquet(path: Path) -> Records:
+def _parquet(path: Path, content: bytes) -> Records:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path.name}: a damaged Parquet file; save the table again") from error
     names = [name for name in table.column_names if not name.startswith(PANDAS_INDEX)]

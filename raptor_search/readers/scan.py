@@ -8,7 +8,7 @@ from raptor_search.volume import Volume
 
 __all__ = ["POOLED_AGE", "READER_VERSION", "Identity", "Scan", "ScanMetadata"]
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Grows when readers learn to keep more, or to read a scan otherwise: scans of an older one are read again."""
 
 POOLED_AGE = 90.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from raptor_search.errors import ReadError
 from raptor_search.volume import Format
 
-__all__ = ["UNOPENED", "Refused", "Skipped", "Source", "StackPlace", "bare_name"]
+__all__ = ["UNOPENED", "Refused", "Skipped", "Source", "StackPlace", "Unpacked", "bare_name"]
 
 DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 
@@ -33,6 +33,27 @@ class StackPlace:
 
 
 @dataclass(frozen=True)
+class Unpacked:
+    """A zip that lies unpacked in a folder for a while.
+
+    Attributes:
+        file: the zip.
+        folder: what is in it.
+    """
+
+    file: Path
+    folder: Path
+
+    def place(self, path: Path) -> Path:
+        """The place in the zip, as if that were a folder, of what lies in the folder."""
+        return self.file / path.relative_to(self.folder)
+
+    def on_disk(self, place: Path) -> Path:
+        """What lies on the disk of such a place; of any other, itself."""
+        return self.folder / place.relative_to(self.file) if place.is_relative_to(self.file) else place
+
+
+@dataclass(frozen=True)
 class Source:
     """Where one volume lies.
 
@@ -46,6 +67,8 @@ class Source:
         mtime_ns: the latest change of any file.
         stack: which volume of a DICOM series; None where the series is one.
         is_zipped: whether `path` is a zip of several scans and `member` the place of one of them within it.
+        inner: the file or folder within a zip, also of its only scan; "" where that is the zip's top.
+        unpacked: the zip that it was unpacked from, for as long as it lies on the disk.
     """
 
     path: Path
@@ -56,6 +79,8 @@ class Source:
     mtime_ns: int
     stack: StackPlace | None = None
     is_zipped: bool = False
+    inner: str = ""
+    unpacked: Unpacked | None = None
 
     @classmethod
     def at(cls, path: Path, kind: Format, *, member: str = "", files: tuple[Path, ...] = ()) -> "Source":
@@ -80,16 +105,31 @@ class Source:
         """The URI as it reads from a folder above, such as "000012#t3": the same wherever the folder lies."""
         return os.path.relpath(self.path, folder) + self.uri[len(str(self.path)) :]
 
+    def path_below(self, folder: Path) -> str:
+        """The path as it reads from a folder above; "" where it is that."""
+        below = os.path.relpath(self.path, folder)
+        return "" if below == os.curdir else below
+
+    @property
+    def place(self) -> Path:
+        """Where its names are: the path, and of a scan in a zip that within it, as if the zip were a folder."""
+        return self.unpacked.place(self.path) if self.unpacked else self.path / self.inner
+
+    @property
+    def own_member(self) -> str:
+        """The member of the file itself, where that lies in a zip with others: "t3" of "sub-01/scan.nii#t3"."""
+        return self.member[len(self.inner or ".") :].removeprefix("#") if self.is_zipped else self.member
+
     @property
     def name(self) -> str:
         """A name for output files: the npz entry, the file without its ending, or the series' folder."""
         if self.format == "npz" and self.member:
-            return self.member
-        name = self.path.name if self.path.is_dir() else bare_name(self.path)
-        if self.is_zipped:
-            further = hashlib.sha256(self.member.encode()).hexdigest()[:8]
-        else:
-            further = self.stack.name if self.stack else "" if self.format == "dicom" else self.member
+            return self.own_member
+        if self.is_zipped and self.format == "dicom":
+            return f"{bare_name(self.path)}_{hashlib.sha256(self.member.encode()).hexdigest()[:8]}"
+        place = self.place if self.is_zipped else self.path
+        name = place.name if place.is_dir() else bare_name(place)
+        further = self.stack.name if self.stack else "" if self.format == "dicom" else self.own_member
         return f"{name}_{further}" if further else name
 
 

@@ -6,25 +6,29 @@ not: `Table.dropped` says so.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raptor_search.errors import UsageError
+from raptor_search.errors import ReadError, UsageError
 from raptor_search.readers.columns import AGE_COLUMNS, TYPED_COLUMNS, column_name, holds_personal, is_personal
 from raptor_search.readers.joins import SERIES_COLUMNS, Join, Key, join_of
 from raptor_search.readers.records import records
 from raptor_search.readers.scan import Identity, Scan, ScanMetadata
 from raptor_search.readers.source import Source
+from raptor_search.readers.zips import named
 
-__all__ = ["Row", "Table", "annotate", "find_participants", "participants_below", "read_table"]
+__all__ = ["Row", "Table", "annotate", "find_participants", "participants_below", "participants_in_zip", "read_table"]
 
 MISSING = frozenset({"", "n/a", "na", "nan"})
 """Cells that say nothing, in lower case: BIDS's n/a and what R and pandas write."""
 
 MAX_HEADER_LENGTH = 100
 """Characters of a column's header, as many as name a label in the archive."""
+
+PARTICIPANTS = "participants.tsv"
 
 LEVELS_ABOVE = 4
 """Folders above the data in which participants.tsv is looked for: dataset/sub-01/ses-1/anat/file."""
@@ -60,6 +64,7 @@ class Table:
         join: how rows are found.
         rows: by what they are found by; rows without it are in `unmatched` only.
         lines: of all rows.
+        digest: SHA-256 of the file, hex.
         matched: lines of the rows that met a scan.
         unread: how many typed cells could not be understood and count as missing; 0 where the table was read strictly.
         ambiguous: lines of the rows that name a file without its folder and met more than one; the first has the row.
@@ -71,6 +76,7 @@ class Table:
     join: Join
     rows: dict[Key, Row]
     lines: tuple[int, ...]
+    digest: str = ""
     matched: set[int] = field(default_factory=set)
     unread: int = 0
     ambiguous: set[int] = field(default_factory=set)
@@ -94,13 +100,15 @@ class Table:
             return None
         self.matched.add(row.line)
         # Two series of one folder, or two readings of one file, are no two files.
-        if self.join.is_bare(row.key) and self._met.setdefault(row.line, source.path) != source.path:
+        if self.join.is_bare(row.key) and self._met.setdefault(row.line, source.place) != source.place:
             self.ambiguous.add(row.line)
             return None
         return row
 
 
-def read_table(path: Path, *, strict: bool = True, keep: Sequence[str] | None = None) -> Table:
+def read_table(
+    path: Path, *, strict: bool = True, keep: Sequence[str] | None = None, content: bytes | None = None
+) -> Table:
     """A table, as `readers.records` reads it.
 
     Args:
@@ -109,12 +117,18 @@ def read_table(path: Path, *, strict: bool = True, keep: Sequence[str] | None = 
             otherwise the column is dropped, as "column 2", and the cell counts as missing and in `Table.unread`.
         keep: the only columns that are kept, also where they look personal; those that the table lacks are passed
             over. None keeps all that do not look personal.
+        content: of the file, where it does not lie at the path, but in a zip there; None reads it.
 
     Raises:
         UsageError: no table, no column to join on, rows of another length, two rows about the same scans, a column to
             keep that names the scan or the patient, or what `strict` refuses.
     """
-    lines = records(path)
+    if content is None:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    lines = records(path, content)
     columns = _column_names(path, lines[0][1], strict=strict)
     join = join_of(path, columns)
     for line, cells in lines[1:]:
@@ -135,7 +149,8 @@ def read_table(path: Path, *, strict: bool = True, keep: Sequence[str] | None = 
             raise UsageError(f"{path.name}: lines {first} and {line} are about the same scans; keep one of them")
         if row.key is not None:
             rows[row.key] = row
-    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in lines[1:]), unread=unread)
+    digest = hashlib.sha256(content).hexdigest()
+    return Table(path, columns, dropped, join, rows, tuple(line for line, _ in lines[1:]), digest, unread=unread)
 
 
 def find_participants(path: Path) -> Path | None:
@@ -155,6 +170,18 @@ def participants_below(paths: Iterable[Path], sources: Iterable[Source]) -> set[
                 break
             looked.add(place)
     return {table for place in looked if (table := place / "participants.tsv").is_file()}
+
+
+def participants_in_zip(path: Path) -> list[tuple[Path, bytes]]:
+    """Every participants.tsv in a zip, by its place as if the zip were a folder.
+
+    Raises:
+        UsageError: the zip is damaged, or one is too large.
+    """
+    try:
+        return [(path / place, content) for place, content in named(path, PARTICIPANTS)]
+    except ReadError as error:
+        raise UsageError(error.message) from error
 
 
 def annotate(scan: Scan, source: Source, tables: Sequence[Table]) -> Scan:

@@ -145,7 +145,7 @@ def _lies(uri: str, place: str) -> bool:
     if not uri.startswith(f"{place}#") or os.path.exists(uri):  # "#" may be part of a file's name
         return False
     # Nor is a folder "study#1" that is gone a member of "study": only files hold members with folders in them.
-    return os.sep not in uri[len(place) :] or os.path.isfile(place)
+    return os.sep not in uri[len(place) :] or os.path.isfile(place) or place.lower().endswith(".zip")
 
 
 def _absolute(source: Path | str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from raptor_search.errors import ReadError, UsageError
-from raptor_search.readers import Source, content_digest, discover, inflating, read, read_file
+from raptor_search.readers import Refused, Source, content_digest, discover, inflating, read, read_file
 from raptor_search.readers import zips as zips_module
 from raptor_search.readers.writing import write_nifti
 
@@ -139,6 +139,79 @@ def test_no_name_in_a_zip_leads_out_of_the_folder(
     np.testing.assert_array_equal(scan.volume.voxels, voxels)
     assert sorted(tmp_path.rglob("*")) == before
     assert not Path("/raptor-evil.dcm").exists()
+
+
+def test_names_that_cannot_be_one_place_each_are_told_apart(
+    tmp_path: Path, temporary: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii", voxels, affine).read_bytes()
+    names = [
+        "a.nii",
+        "A.nii",
+        "x/../a.nii",
+        "a.nii/b.nii",
+        "d/" * 40 + "c.nii",
+        "n" * 300 + ".nii",
+        "..",
+        "/",
+        "C:/é.nii",
+    ]
+    with zipfile.ZipFile(tmp_path / "names.zip", "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), b"" if name == "/" else scan)
+    found = [one for one in discover([tmp_path / "names.zip"]) if isinstance(one, Source)]
+    assert [one.member for one in found] == [
+        "000001/A.nii",
+        "000002/a.nii",
+        "000003/a.nii/b.nii",
+        "000004",
+        "000005",
+        "000006",
+        "a.nii",
+        "é.nii",
+    ]
+    assert len({one.name for one in found}) > 4
+    for one in found:
+        np.testing.assert_array_equal(read(one).volume.voxels, voxels)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_broken_scan_in_a_zip_is_refused_by_its_name_and_costs_no_other(
+    tmp_path: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write_nifti(tmp_path / "scan.nii", voxels, affine), "x/good.nii")
+        archive.writestr("x/bad.nii.gz", b"text")
+    refused, good = discover([tmp_path / "a.zip"])
+    assert isinstance(refused, Refused)
+    assert isinstance(good, Source)
+    assert (refused.source.member, good.member) == ("x/bad.nii.gz", "x/good.nii")
+    np.testing.assert_array_equal(read(good).volume.voxels, voxels)
+
+
+def test_names_in_a_zip_say_in_bids_who_was_scanned_as_those_of_folders_do(
+    tmp_path: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii", voxels, affine)
+    several, alone, dated = (tmp_path / f"{name}.zip" for name in ("several", "alone", "dated"))
+    place = "ds/sub-{}/ses-1/anat/sub-{}_ses-1_T1w.nii"
+    with zipfile.ZipFile(several, "w") as archive:
+        for name in ("01", "02"):
+            archive.write(scan, place.format(name, name))
+        archive.writestr("ds/dataset_description.json", "{}")
+    with zipfile.ZipFile(alone, "w") as archive:
+        archive.write(scan, place.format("03", "03"))
+    with zipfile.ZipFile(dated, "w") as archive:
+        archive.write(scan, "sub-04/ses-19991231/sub-04_ses-19991231_T1w.nii")
+    read_by_discovery = [read(one) for one in discover([several, alone, dated]) if isinstance(one, Source)]
+    patients = [(one.identity.patient, one.identity.dataset) for one in read_by_discovery]
+    assert patients == [(f"sub-{n}", str(several / "ds")) for n in ("01", "02")] + [("sub-03", None), ("sub-04", None)]
+    assert [(one.metadata.modality, one.metadata.session) for one in read_by_discovery] == [("MR", "1")] * 3 + [
+        ("MR", None)
+    ]
+    source, uploaded = read_file(alone)
+    assert (uploaded.identity, uploaded.metadata.session) == (read_by_discovery[2].identity, "1")
+    assert source.uri == str(alone)
 
 
 def test_a_link_in_a_zip_is_not_followed(
