@@ -1,7 +1,8 @@
 """The only module that knows FAISS: sketches in, bytes out; bytes in, candidate ids out.
 
 An index is a cache of the catalog: whatever it forgets or blurs is mended above it by an exact re-rank. It
-holds unit sketches under inner product, and its ids are the primary keys of the volumes. What FAISS gets
+holds unit sketches under inner product (of larger archives the fewer numbers that a map of its own makes of the first
+components), and its ids are the primary keys of the volumes. What FAISS gets
 wrong by itself stops here: index files carry no checksum, so `load` demands one; short results are padded
 with -1, which never leaves this module; a wrong dimension is a bare AssertionError; search settings belong
 to a query, never to the shared index; one-bit codes are compared with a query of full precision unless told
