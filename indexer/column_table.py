@@ -85,7 +85,7 @@ def columns(out: Console, found: list[ColumnFacts]) -> None:
 
 def _values(one: ColumnFacts) -> str:
     if one.lowest is not None and one.highest is not None:
-        return f"{one.lowest:g} to {one.highest:g}"
+        return f"{one.lowest:g}" + (f" to {one.highest:g}" if one.highest > one.lowest else "")
     shown = list(one.values.items())[:SHOWN]
     more = f", and {one.distinct - len(shown)} more" if one.distinct > len(shown) else ""
     return ", ".join(f"{value} ({count})" for value, count in shown) + more

@@ -143,7 +143,7 @@ def propagate(
         check_ending(out_file)
     who = author or account()
     with Archive.open(home) as archive:
-        undone = decisions.take_back(archive, label, asked, author=who)
+        undone = decisions.take_back(archive, label, asked, author=who) if undo_case or undo_all else None
         with err.status("Asking the labelled scans"):
             found = labelling.proposals(
                 archive,
@@ -162,8 +162,6 @@ def propagate(
         if as_json:
             print(json.dumps(render_proposals.to_dict(label, chosen, found, decided, undone, compared), indent=2))
         else:
-            if undo_all and not undone:
-                say(out, f"No decision on '{label}' to take back")
             render_proposals.proposals(out, found, decided, undone, compared, archive.notice)
             if out_file is not None:
                 say(out, f"Values: {out_file}")

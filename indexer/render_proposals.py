@@ -25,7 +25,7 @@ def proposals(
     out: Console,
     found: LabelProposals,
     decided: Sequence[Decision],
-    undone: int,
+    undone: int | None,
     compared: Comparison | None,
     notice: str | None,
 ) -> None:
@@ -45,7 +45,7 @@ def proposals(
         say(out, f"... and {len(found.items) - SHOWN_PROPOSALS} more: --out FILE.csv or --json has all")
     reasons = Counter(_kind(item.abstained) for item in found.items if item.abstained is not None)
     for reason, count in reasons.most_common(SHOWN_REASONS):
-        say(out, f"{count} without a proposal: {reason}")
+        say(out, f"{count} abstain: {reason}")
     if compared is not None:
         _comparison(out, compared)
     for decision in decided[:SHOWN_DECISIONS]:
@@ -53,7 +53,9 @@ def proposals(
     if len(decided) > SHOWN_DECISIONS:
         say(out, f"... and {len(decided) - SHOWN_DECISIONS} more: --json has all")
     done = ", ".join(f"{count} {what}" for what, count in _counts(decided, undone).items() if count)
-    if done or found.items:
+    if undone == 0:
+        say(out, "There is no decision to take back")
+    if done or (found.items and undone is None):
         say(out, done or "Nothing was decided: accept with --accept CONFIDENCE or --accept-case CASE")
     for note in (*found.notes, *(compared.notes if compared else ()), *((notice,) if notice else ())):
         say(out, note, "yellow")
@@ -76,7 +78,7 @@ def to_dict(
     method: str,
     found: LabelProposals,
     decided: Sequence[Decision],
-    undone: int,
+    undone: int | None,
     compared: Comparison | None,
 ) -> dict[str, Any]:
     """The same, with every proposal and decision."""
@@ -143,9 +145,9 @@ def _decision(decision: Decision) -> str:
     return f"case {one.volume_id}: {one.value}, confidence {number(one.confidence, 2)}, {decision.what}{though}"
 
 
-def _counts(decided: Sequence[Decision], undone: int) -> dict[str, int]:
+def _counts(decided: Sequence[Decision], undone: int | None) -> dict[str, int]:
     by_kind = Counter(one.what for one in decided)
-    return {"accepted": by_kind["accepted"], "rejected": by_kind["rejected"], "undone": undone}
+    return {"accepted": by_kind["accepted"], "rejected": by_kind["rejected"], "undone": undone or 0}
 
 
 def _kind(reason: str) -> str:
