@@ -96,7 +96,7 @@ def test_a_hits_line_tells_what_is_known_and_stays_one_line(raptor: Raptor, home
     table.write_text("file,sex,age,body_part,grade\na.nii.gz,F,54,HEAD,\x1b[31mII\n")
     assert raptor("index", tmp_path / "scans", "--home", home, *LITE, "--labels", table).status == 0
     shown = raptor("search", scan, "--home", home).out
-    assert r"case 1  -  HEAD  -  F, 54 y  grade=\x1b[31mII (same bytes)" in shown
+    assert r"  -  HEAD  -  F, 54 y  grade=\x1b[31mII (same bytes)" in shown
     assert r"b\nc\x1b[31m.nii.gz" in shown
     assert "\x1b" not in shown
 
