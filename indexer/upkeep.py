@@ -41,12 +41,17 @@ def remove(
             "--missing", help="Only scans whose file or folder is no longer there: below SOURCES, or all of them."
         ),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, as --missing else does.")] = False,
     as_json: Json = False,
 ) -> None:
     """Take scans out of the archive; indexing their files brings them back."""
     from raptor_search.archive import Archive
 
     with Archive.open(home) as archive:
+        if missing and not yes:
+            gone = archive.meant(sources or (), patient=patient, where=where, only_missing=True).ids.size
+            if not _agreed(f"Remove {gone} scans whose files are gone? A disk that is not mounted looks so, too."):
+                raise UsageError("nothing was removed: add --yes to remove without being asked")
         removed = archive.remove(sources or (), patient=patient, where=where, only_missing=missing)
     _answer({"removed": removed}, f"{removed} scans removed from {home}; `raptor index` brings them back", as_json)
 

@@ -176,6 +176,7 @@ class Upkeep:
         where: str | None = None,
         ids: Sequence[int] = (),
         even_absent: bool = False,
+        only_missing: bool = False,
     ) -> Selection:
         """What `remove` or `erase` would be about, so that it can be asked first.
 
@@ -183,7 +184,15 @@ class Upkeep:
             AccessError, UsageError, QueryError: as they do.
         """
         self.require("remove")
-        return select(self.catalog, sources, patient=patient, where=where, ids=ids, even_absent=even_absent)
+        return select(
+            self.catalog,
+            sources,
+            patient=patient,
+            where=where,
+            ids=ids,
+            even_absent=even_absent,
+            only_missing=only_missing,
+        )
 
     def verify(self, *, progress: Step | None = None) -> VerifyReport:
         """Check every row, reference and hash, and say what is wrong. Changes nothing; others may write meanwhile.

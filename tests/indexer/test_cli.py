@@ -284,7 +284,7 @@ def test_scans_that_moved_keep_their_rows_and_those_that_went_are_counted_and_ta
     (moved / "sub-00" / "scan0.nii.gz").unlink()
     again = raptor("index", moved, "--home", home)
     assert "1 scans of the archive are no longer where they were: `raptor remove --missing PATH`" in again.out
-    assert raptor("remove", "--missing", moved, "--home", home, "--json").json == {"removed": 1}
+    assert raptor("remove", "--missing", "--yes", moved, "--home", home, "--json").json == {"removed": 1}
     assert raptor("index", moved, "--home", home, "--json").json["missing"] == 0
 
 

@@ -60,7 +60,11 @@ def test_only_what_is_no_longer_there_is_removed_as_missing(
     raptor: Raptor, drawn: DrawnArchive, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("raptor_search.searching.selecting.is_gone", lambda uri: not uri.endswith("/3.nii.gz"))
-    words = ["remove", "--missing", "--home", home, "--json"]
+    asked = raptor("remove", "--missing", "--home", home)
+    assert asked.status == 1
+    assert "nothing was removed: add --yes" in asked.err
+    assert drawn.catalog.count() == N
+    words = ["remove", "--missing", "--yes", "--home", home, "--json"]
     assert raptor(*words, "/scans/0.nii.gz", "/scans/3.nii.gz").json == {"removed": 1}
     assert "exactly one" in raptor(*words, "--where", "modality = 'CT'").err
     assert "no scan from /nowhere" in raptor(*words, "/nowhere").err
