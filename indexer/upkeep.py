@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
+from indexer.plain_text import say
 from raptor_search.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -188,7 +189,8 @@ def _answer(facts: dict[str, Any], text: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
-        out.print(text, soft_wrap=True, highlight=False, markup=False)
+        for line in text.splitlines():
+            say(out, line)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A scan far from every labelled one may still be reached over unlabelled scans in
 same bridges lead astray. So both are measured, on labelled subjects whose labels are hidden.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -278,5 +279,5 @@ def _reason(is_reached: bool, confidence: float, min_confidence: float) -> str |
     if not is_reached:
         return "no label reaches it over the graph"
     if confidence < min_confidence:
-        return f"confidence {confidence:.2f} is below {min_confidence:.2f}"
+        return f"confidence {math.floor(100 * confidence) / 100:.2f} is below {min_confidence:.2f}"
     return None

@@ -1,5 +1,6 @@
 """What the labelled scans propose for the unlabelled ones, how sure that is, and where nothing is proposed."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -334,5 +335,5 @@ def _reason(
             f"and {as_far} of {len(nearest)} labelled scans are that far from theirs"
         )
     if confidence < min_confidence:
-        return f"confidence {confidence:.2f} is below {min_confidence:.2f}"
+        return f"confidence {math.floor(100 * confidence) / 100:.2f} is below {min_confidence:.2f}"
     return None
