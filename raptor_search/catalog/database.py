@@ -85,7 +85,7 @@ _HINTS = {
 }
 """What the user can do, by words of the driver's message."""
 
-_DAMAGE = ("malformed", "not a database", "no such table", "disk I/O error")
+_DAMAGE = ("malformed", "not a database", "no such table")
 """Words of SQLite's messages about a file that cannot be read."""
 
 

@@ -188,9 +188,9 @@ def test_embed_names_its_files_by_the_scans_alone_and_says_which_is_which(
     first = {path.name: path.read_bytes() for path in out.glob("*.npy")}
     assert raptor("embed", same_name, "--out", out, *LITE).status == 0
     assert {name: (out / name).read_bytes() for name in first} == first
-    with (out / "scans.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
     sources = [f"{official}#train_0", f"{official}#train_1", str(scans / "sub-00" / "scan0.nii.gz"), str(same_name)]
+    with (out / "scans.csv").open(newline="") as file:  # in the order in which they were read
+        rows = sorted(csv.DictReader(file), key=lambda row: sources.index(row["source"]))
     assert [row["source"] for row in rows] == sources
     assert {row["file"] for row in rows} == {path.name for path in out.glob("*.npy")}
     assert [row["file"].rpartition("_")[0] for row in rows] == ["train_0", "train_1", "scan0", "scan0"]
@@ -424,7 +424,9 @@ def test_an_interrupted_run_publishes_what_it_has(raptor: Raptor, scans: Path, h
 
 def started(scans: Path, home: Path) -> subprocess.Popen[bytes]:
     """The command indexing, in a process of its own."""
-    code = "from indexer.cli import main; main()"
+    # A shell's background job, as these tests may run in, starts with Ctrl-C ignored.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; from indexer.cli import main; main()"
     words = ["index", str(scans), "--home", str(home), *LITE]
     return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
