@@ -154,10 +154,10 @@ def computing_dtype(card: EncoderCard, device: torch.device | str, asked: Dtype 
     """What an encoder computes in; where nothing is asked for, bfloat16 where it is native, elsewhere float32.
 
     Raises:
-        UsageError: for anything but float32 where the encoder is a CNN.
+        UsageError: for anything but float32 where the encoder is a CNN, or a name of no device that is here.
     """
     if card.layers > 0:
-        return asked or _dtype(torch.device(device))
+        return asked or _dtype(_device(device) if isinstance(device, str) else device)
     if asked not in (None, "float32"):
         raise UsageError(f"--dtype: {card.name} computes in float32 alone; leave the option out")
     return "float32"

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from raptor_search.encoders import ENCODERS, Dtype, _dtype, load_encoder, spec_for
+from raptor_search.encoders import ENCODERS, Dtype, _dtype, computing_dtype, load_encoder, spec_for
 from raptor_search.errors import SpecError, UsageError, WeightsError
 from raptor_search.specs import PRESETS, Precision
 from tests.phantoms import Cells
@@ -104,6 +104,12 @@ def test_a_dtype_that_an_encoder_does_not_have_is_a_usage_error() -> None:
         load_encoder("efficientnet-lite0", dtype="bfloat16")
     with pytest.raises(UsageError, match="--precision int8: runs on a CPU in float32 alone, not on --dtype bfloat16"):
         load_encoder("vits14-packaged", dtype="bfloat16", precision="int8")
+
+
+def test_one_of_several_devices_that_does_not_exist_is_a_usage_error() -> None:
+    for device in ("abacus", "auto"):
+        with pytest.raises(UsageError, match=f"--device {device}: expected"):
+            computing_dtype(ENCODERS["vits14-packaged"], device, None)
 
 
 def test_bfloat16_keeps_the_direction_of_the_tokens() -> None:
