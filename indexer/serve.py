@@ -68,7 +68,7 @@ def serve(home: Path, *, port: int, address: str = ADDRESS, auth: Path | None = 
     flags = [f"--{name}={value}" for name, value in settings.items()]
     flags += [f"--server.allowedHosts={host}" for host in hosts]
     # -P: a folder named app or migrations where the user stands is not the program's.
-    command = [sys.executable, "-P", "-m", "streamlit", "run", str(_page()), *flags]
+    command = [sys.executable, "-P", "-m", "app.launch", "run", str(_page()), *flags]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
 

@@ -65,6 +65,7 @@ OWNERS = {
     "sqlglot": {"raptor_search.filters"},
     "umap": {"raptor_search.cohort"},
     "streamlit": {"app"},
+    "uvicorn": {"app.launch"},
     "plotly": {"app"},
     "typer": {"indexer"},
     "rich": {"indexer"},

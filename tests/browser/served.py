@@ -33,6 +33,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 START_S = 120
+STOP_S = 60
 RAPTOR = "from indexer.cli import main; main()"
 NOTICE = "Demo: every scan is derived from one of a few real volumes."
 
@@ -87,7 +88,11 @@ def running(command: Sequence[str], url: str) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):  # it may have failed to start
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=STOP_S)
+        finally:
+            process.kill()  # one that does not stop is a failure, and must not outlive it
+            process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
