@@ -16,5 +16,6 @@ Home = Annotated[
 Spec = Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
-out = Console()
-err = Console(stderr=True)
+# Without emoji: rich would take the ":-1:" of a device, or ":d:" in a path, for one.
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)

@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import struct
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +29,11 @@ __all__ = [
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02")
 """First bytes of what `torch.save` writes: a zip since torch 1.6, a bare pickle before."""
 
+DAMAGE = (
+    *(SafetensorError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, struct.error, MemoryError),
+)
+"""What safetensors and torch raise on files that are cut short or damaged, found by mutating files."""
 
 NAMED = 3
 """Tensors named in a message about weights that do not fit."""
@@ -126,18 +133,22 @@ def read_tensors(card: EncoderCard, path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             is_torch = file.read(4).startswith(PICKLE_MAGIC)
-        tensors = torch.load(path, map_location="cpu", weights_only=True) if is_torch else load_file(path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # a damaged file's, refused below
+            tensors = torch.load(path, map_location="cpu", weights_only=True) if is_torch else load_file(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{card.name}: {path} holds more than tensors and was not run; expected a safetensors file"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]  # torch goes on for long
         raise WeightsError(
             f"{card.name}: {path} is truncated or no checkpoint ({reason}); expected a whole safetensors or .pth file"
         ) from error
     if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
         tensors = tensors["state_dict"]  # saved with the state of its training beside it
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(isinstance(key, str) for key in tensors):
         raise WeightsError(f"{card.name}: {path} is no table of named tensors; expected a safetensors file")
+    if not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(f"{card.name}: {path} holds more than named tensors; expected a safetensors file")
     return tensors

@@ -43,7 +43,10 @@ TRAINED_SIDE = 518
 
 SWIGLU = {"dinov2-giant", "dinov2-giant-reg"}
 
-INSTALL = "pip install 'transformers>=5.20,<6'"
+INSTALL = "pip install 'transformers>=4.57,<6'"
+
+INSTALL_OLDER = "pip install 'transformers>=4.57,<5'"
+"""For a torch that later versions no longer take."""
 
 MEND = "give --weights FILE, or choose --encoder efficientnet-lite0"
 
@@ -175,6 +178,14 @@ def _build(card: EncoderCard, tensors: dict[str, Tensor]) -> Any:
 def _classes(card: EncoderCard) -> tuple[Any, Any]:
     """Model and configuration. With registers the position table is resampled with antialiasing, without them not."""
     with guarded(card.name, "transformers", INSTALL):
+        import transformers
+        from transformers.utils import is_torch_available
+
+        if not is_torch_available():  # then its models are there, and fail where they are used
+            raise WeightsError(
+                f"{card.name}: transformers {transformers.__version__} does not take torch {torch.__version__}: "
+                f"run `{INSTALL_OLDER}`"
+            )
         if card.registers:
             from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from raptor_search.encoder_cards import EncoderCard
 from raptor_search.encoders import ENCODERS
+from raptor_search.encoders.checkpoint import read_tensors
 from raptor_search.encoders.dinov2 import load_dinov2
 from raptor_search.encoders.torchvision_guard import guard_torchvision
 from raptor_search.errors import WeightsError
@@ -156,6 +158,41 @@ def test_a_truncated_torch_file_is_one_sentence(tmp_path: Path) -> None:
         WeightsError, match=r"cut\.pth is truncated or no checkpoint \([^.]*\); expected a whole [^.]*\.pth"
     ):
         load_dinov2(SMALL, layer="last", weights=path, device=CPU)
+
+
+def test_a_torch_file_whose_names_are_no_texts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pth"
+    torch.save({0: torch.zeros(2), "a": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match=r"state\.pth is no table of named tensors"):
+        load_dinov2(SMALL, layer="last", weights=path, device=CPU)
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "bare pickle"])
+def test_damage_anywhere_in_a_torch_file_is_tensors_or_a_refusal(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "mutant.pth"
+    torch.save({"a": torch.zeros(3), "b": torch.ones(2, 2)}, path, _use_new_zipfile_serialization=is_zip)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    said: list[str] = []
+    for _ in range(200):
+        mutant = bytearray(content)
+        for _ in range(3):
+            mutant[int(rng.integers(min(len(content), 400)))] = int(rng.integers(256))
+        path.write_bytes(mutant)
+        try:
+            assert all(isinstance(value, torch.Tensor) for value in read_tensors(SMALL, path).values())
+        except WeightsError as error:
+            said.append(error.message)
+    assert len(said) > 50
+    assert all("mutant.pth" in message and "\n" not in message for message in said)
+
+
+def test_a_transformers_that_does_not_take_this_torch_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, saved: tuple[EncoderCard, Any, Path]
+) -> None:
+    card, _, folder = saved
+    monkeypatch.setattr("transformers.utils.is_torch_available", lambda: False)
+    with pytest.raises(WeightsError, match=r"does not take torch .*: run `pip install 'transformers>=4\.57,<5'`"):
+        load_dinov2(card, layer="1", weights=folder, device=CPU)
 
 
 class Trap:

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from indexer import parameters
 from indexer.plain_text import cell, plain, say
 
 
@@ -36,3 +37,10 @@ def test_lines_and_cells_have_no_control_and_no_markup() -> None:
     out.print(table)
     assert r"[red]a\nb\x1b[31m[/red]" in stream.getvalue()
     assert "\x1b[31m" not in stream.getvalue()
+
+
+def test_colons_in_a_message_are_no_emoji(monkeypatch: pytest.MonkeyPatch) -> None:
+    for console in (parameters.out, parameters.err):
+        monkeypatch.setattr(console, "file", io.StringIO())
+        say(console, "--device cuda:-1: expected another; /data/:smile:/scan.nii")
+        assert console.file.getvalue() == "--device cuda:-1: expected another; /data/:smile:/scan.nii\n"  # type: ignore[attr-defined]
