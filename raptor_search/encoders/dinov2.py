@@ -179,7 +179,7 @@ def _classes(card: EncoderCard) -> tuple[Any, Any]:
     """Model and configuration. With registers the position table is resampled with antialiasing, without them not."""
     with guarded(card.name, "transformers", INSTALL):
         import transformers
-        from transformers.utils import is_torch_available
+        from transformers.utils.import_utils import is_torch_available
 
         if not is_torch_available():  # then its models are there, and fail where they are used
             raise WeightsError(

@@ -190,7 +190,7 @@ def test_a_transformers_that_does_not_take_this_torch_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, saved: tuple[EncoderCard, Any, Path]
 ) -> None:
     card, _, folder = saved
-    monkeypatch.setattr("transformers.utils.is_torch_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_torch_available", lambda: False)
     with pytest.raises(WeightsError, match=r"does not take torch .*: run `pip install 'transformers>=4\.57,<5'`"):
         load_dinov2(card, layer="1", weights=folder, device=CPU)
 
