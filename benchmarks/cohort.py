@@ -66,7 +66,7 @@ def draw(scans: int) -> Float32[np.ndarray, "n 1024"]:
     vectors = rng.normal(0, 1.0, (40, LENGTH))[group] + rng.normal(0, 0.7, (400, LENGTH))[small]
     # A few directions carry what differs within a group, as in real cohorts; the rest is noise.
     own = rng.normal(0, 1, (scans, 12)) @ rng.normal(0, 0.25, (12, LENGTH))
-    rows = (vectors + own + rng.normal(0, 0.25, (scans, LENGTH))).astype(np.float32)
+    rows: NDArray[np.float32] = (vectors + own + rng.normal(0, 0.25, (scans, LENGTH))).astype(np.float32)
     rows -= rows.mean(axis=0)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
@@ -118,7 +118,8 @@ def kept_or(keep: Path | None, name: str, run: Callable[[], Arrays]) -> Arrays:
             return dict(held)
     found = run()
     if file is not None:
-        np.savez(file.with_name("part.npz"), **found)
+        named: dict[str, Any] = dict(found)  # by name, one could be the option allow_pickle
+        np.savez(file.with_name("part.npz"), **named)
         file.with_name("part.npz").replace(file)
     return found
 

@@ -90,7 +90,8 @@ def embedded(cases: Sequence[Case], args: argparse.Namespace, folder: Path) -> b
         if time.monotonic() > until:
             print(f"{len(todo) - done} volumes are left")
             return False
-        volume, found = case.volume(), {}
+        found: dict[str, Any] = {}
+        volume = case.volume()
         for way, encoder in encoders.items():
             vector, seconds = embed(volume, encoder, args.slices)
             found |= {way: vector, f"{way} seconds": np.float64(seconds)}

@@ -75,7 +75,8 @@ class Probe:
 
     def encode(self, images: Tensor) -> Tensor:
         if self._on_gpu:
-            events = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            make: Any = torch.cuda.Event  # torch leaves it untyped
+            events = make(enable_timing=True), make(enable_timing=True)
             events[0].record()
             tokens = self._encode(images)
             events[1].record()
@@ -91,7 +92,8 @@ class Probe:
 
     @property
     def seconds(self) -> float:
-        return self._seconds + sum(a.elapsed_time(b) for a, b in self._events) / 1000
+        milliseconds: float = sum(a.elapsed_time(b) for a, b in self._events)
+        return self._seconds + milliseconds / 1000
 
 
 class Reader:

@@ -20,6 +20,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,7 +218,7 @@ def coverage(setting: str, draws: int, subjects: int, keep: Path | None) -> Iter
     """How often intervals hold the figure of a very large sample; counts are kept, so that a run can be cut short."""
     draw = SETTINGS[setting]
     file = None if keep is None else keep / f"{setting}, {subjects} subjects.json"
-    state = {"truth": None, "draws": 0, "held": {}}
+    state: dict[str, Any] = {"truth": None, "draws": 0, "held": {}}
     if file is not None and file.is_file():
         state = json.loads(file.read_text(encoding="utf-8"))
     if state["truth"] is None:
@@ -252,8 +253,9 @@ def conformal_coverage(draws: int, subjects: int) -> Iterator[Line]:
 
 
 def _frequencies(classes: int) -> NDArray[np.float64]:
-    share = np.arange(classes, 0, -1.0)
-    return share / share.sum()
+    shares = np.arange(classes, 0, -1.0)
+    part: NDArray[np.float64] = shares / shares.sum()
+    return part
 
 
 def main() -> None:

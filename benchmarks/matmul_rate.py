@@ -50,7 +50,8 @@ class _Recorder(TorchDispatchMode):
     """Counts 2 FLOP for each multiplication with addition."""
 
     def __init__(self) -> None:
-        super().__init__()
+        begin: Any = super().__init__  # torch leaves it untyped
+        begin()
         self.flop = 0
         self.products: Counter[tuple[int, int, int]] = Counter()
         self.dtype = torch.float32

@@ -117,7 +117,8 @@ def planted(voxels: Float32[np.ndarray, "n n n"], code: int, rng: np.random.Gene
         if code in wanted:
             distance = np.sqrt(((grid - centre[:, None, None, None]) ** 2).sum(axis=0))
             out += BRIGHTER * np.clip(radius - distance, 0, 1).astype(np.float32)
-    return np.clip(out * 255, 0, 255).round().astype(np.uint8)
+    grey: NDArray[np.uint8] = np.clip(out * 255, 0, 255).round().astype(np.uint8)
+    return grey
 
 
 def people_of(each: int, split: str) -> list[str]:

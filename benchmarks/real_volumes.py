@@ -42,8 +42,11 @@ def read(path: Path) -> Volume:
         voxels = np.load(path)
     else:
         import nibabel
+        from nibabel.spatialimages import SpatialImage
 
-        voxels = np.asarray(nibabel.load(path).dataobj)
+        image = nibabel.load(path)
+        assert isinstance(image, SpatialImage), "a .nii.gz file"
+        voxels = np.asarray(image.dataobj)
     return Volume(voxels=voxels, affine=np.diag([0.9, 0.9, 0.9, 1.0]))
 
 
@@ -69,7 +72,8 @@ def _drawn(seed: int) -> NDArray[np.int16]:
     smooth = np.einsum("ri,aj,sk,ijk->ras", weights, weights, weights, noise, optimize=True)
     at = np.linspace(-1.1, 1.1, SIDE) ** 2
     inside = at[:, None, None] + at[:, None] + at < 1
-    return (inside * 1000 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.int16)
+    ball: NDArray[np.int16] = (inside * 1000 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.int16)
+    return ball
 
 
 def _written(path: Path, voxels: NDArray[np.int16]) -> Path:

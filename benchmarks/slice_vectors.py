@@ -108,7 +108,8 @@ def cube_of(volume: Volume) -> Float32[np.ndarray, "224 224 224"]:
     for axis, extent in enumerate(extents):
         weights = axis_weights(voxels.shape[axis], SIDE, covered=max(extents) / extent).astype(np.float32)
         voxels = np.moveaxis(np.tensordot(weights, voxels, axes=([1], [axis])), 0, axis)
-    return np.clip(voxels, 0, 1)
+    cube: NDArray[np.float32] = np.clip(voxels, 0, 1)
+    return cube
 
 
 def images(cube: Float32[np.ndarray, "224 224 224"], plane: int) -> Float32[np.ndarray, "224 224 224"]:

@@ -73,7 +73,8 @@ Job = tuple[Case, str, Path, bool, str]
 
 def centred_unit(vectors: Float32[np.ndarray, "n length"], mean: NDArray[np.float64]) -> NDArray[np.float64]:
     moved = vectors - mean
-    return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return unit
 
 
 def nearest(vectors: Float32[np.ndarray, "n length"]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
