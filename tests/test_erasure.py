@@ -202,6 +202,25 @@ def test_a_patient_who_is_not_there_may_still_be_kept_out(full: tuple[Archive, D
         archive.catalog.commit_volume(again(drawn_home, drawn, 3, patient_key=archive.key.digest("patient", "nobody")))
 
 
+def test_what_was_removed_before_leaves_indexes_means_and_maps_with_the_erasure_too(
+    full: tuple[Archive, DrawnArchive, Drawn], stored_bytes: Callable[[Path], bytes]
+) -> None:
+    archive, drawn_home, drawn = full
+    rows = of_patient(drawn)
+    looked_for = traces(drawn_home, drawn, rows)
+    archive.remove(patient=PATIENT)
+    assert looked_for[f"sketch {rows[0]}"] in stored_bytes(archive.home)
+
+    assert archive.erase(patient=PATIENT, even_absent=True) == EraseReport(0, 0, 0)
+
+    after = stored_bytes(archive.home)
+    assert [name for name, trace in looked_for.items() if trace in after] == []
+    assert archive.latest_map() is None
+    serving = archive.catalog.serving(drawn_home.stored.id)
+    assert serving is not None
+    assert serving[1].volumes == N - 2
+
+
 def test_a_patient_is_erased_by_the_pseudonym_that_hits_show(full: tuple[Archive, DrawnArchive, Drawn]) -> None:
     archive, drawn_home, drawn = full
     hit = next(hit for hit in drawn_home.search(drawn.vectors[0]).hits if hit.metadata["patient"])

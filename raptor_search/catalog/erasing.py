@@ -76,7 +76,8 @@ class ErasureQueries(WriterQueries):
             asked = {int(i) for i in ids}
             whole = sorted(_with_duplicates(session, sorted(asked)))
             buried = set(patient_keys) | set(source_keys)
-            specs: set[int] = set(json.loads(session.scalar(_pending()) or "[]"))
+            # All that have a mean: one may still hold a scan of the patient that was removed or replaced earlier.
+            specs = {*json.loads(session.scalar(_pending()) or "[]"), *session.scalars(select(GenerationRow.spec_id))}
             own_sources: list[str] = []
             for block in blocks(whole):
                 for row in session.execute(
