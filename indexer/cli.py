@@ -182,7 +182,7 @@ def embed(
     if as_json:
         print(json.dumps(render.export_json(out_dir, written, refused), indent=2))
     else:
-        out.print(f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read", soft_wrap=True)
+        say(out, f"{len(written)} vectors in {out_dir}; {len(refused)} files could not be read")
     if refused:
         raise typer.Exit(EXIT_QUARANTINED)
 
@@ -210,7 +210,7 @@ def encoders(
         return
     encoders_table(out, rows)
     if not open_clip:
-        out.print(open_clip_line(), soft_wrap=True, highlight=False, markup=False)
+        say(out, open_clip_line())
 
 
 @app.command()
@@ -232,7 +232,7 @@ def reproject(
     if as_json:
         print(json.dumps({"spec": target.fingerprint, "projected": done}, indent=2))
         return
-    out.print(f"{done} scans projected anew; search them by --spec {target.fingerprint[:12]}", soft_wrap=True)
+    say(out, f"{done} scans projected anew; search them by --spec {target.fingerprint[:12]}")
 
 
 @app.command()
@@ -258,7 +258,7 @@ def upgrade(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"home": str(home), "up_to_date": True}, indent=2))
     else:
-        out.print(f"{home} is up to date", soft_wrap=True)
+        say(out, f"{home} is up to date")
 
 
 label_commands.register(app)
@@ -294,14 +294,14 @@ def demo(
     from indexer.demo.run import run_demo
     from indexer.serve import serve
 
-    say = err if as_json else out
-    made = run_demo(home, seed=seed, out=say, err=err)
+    told = err if as_json else out
+    made = run_demo(home, seed=seed, out=told, err=err)
     if as_json:
         held_out = [str(made.path(scan)) for scan in made.held_out]
         facts = {"home": str(home), "scans": len(made.scans), "folder": str(made.root), "held_out": held_out}
         print(json.dumps(facts, indent=2))
     if not no_serve:
-        say.print(f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C", soft_wrap=True)
+        say(told, f"Serving on http://127.0.0.1:{port} - stop with Ctrl-C")
         serve(home, port=port)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from indexer.plain_text import cell
+from indexer.plain_text import cell, say
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec, Value
 
@@ -80,7 +80,7 @@ def columns(out: Console, found: list[ColumnFacts]) -> None:
     out.print(table)
     empty = [one.name for one in found if not one.scans]
     if empty:
-        out.print(f"Without a value yet: {', '.join(empty)}", soft_wrap=True, highlight=False, markup=False)
+        say(out, f"Without a value yet: {', '.join(empty)}")
 
 
 def _values(one: ColumnFacts) -> str:

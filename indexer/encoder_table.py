@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from indexer.plain_text import say
 from raptor_search.encoder_cards import OPEN_CLIP, OPEN_CLIP_INSTALL
 from raptor_search.encoder_listing import ListedEncoder, has_open_clip
 
@@ -38,7 +39,7 @@ def encoders_table(out: Console, encoders: Sequence[ListedEncoder]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for number, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        out.print(line, style="bold" if number == 0 else "", soft_wrap=True, highlight=False, markup=False)
+        say(out, line, "bold" if number == 0 else "")
 
 
 def open_clip_line() -> str:

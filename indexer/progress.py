@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from indexer.plain_text import plain
+from indexer.plain_text import say
 from raptor_search.errors import ReadError
 from raptor_search.readers import Source
 
@@ -171,9 +171,8 @@ class Terminal:
     def quarantined(self, source: Source, error: ReadError, *, is_new: bool = True) -> None:
         """Name the file that the user gave, and why it was left out; those named by an earlier run are counted."""
         if is_new:
-            text = plain(f"quarantined {source.uri}: {error.message}")
-            self._console.print(text, style="yellow", soft_wrap=True, markup=False)
+            say(self._console, f"quarantined {source.uri}: {error.message}", "yellow")
 
     def notice(self, text: str) -> None:
         """Say it in a line."""
-        self._console.print(plain(text), style="yellow", soft_wrap=True, markup=False)
+        say(self._console, text, "yellow")

@@ -192,7 +192,7 @@ def status(out: Console, facts: ArchiveStatus) -> None:
         for line in (made, version, *filter(None, [spec.unfinished])):
             say(out, f"  {line}")
     if not facts.quarantined:
-        out.print("Nothing is quarantined")
+        say(out, "Nothing is quarantined")
         return
     table = Table(title=f"Quarantined: {len(facts.quarantined)}", title_justify="left")
     for name in ("source", "code", "reason", "attempts"):
@@ -201,4 +201,4 @@ def status(out: Console, facts: ArchiveStatus) -> None:
         table.add_row(cell(source), code, cell(reason), str(attempts))
     out.print(table)
     if len(facts.quarantined) > SHOWN_QUARANTINE:
-        out.print(f"... and {len(facts.quarantined) - SHOWN_QUARANTINE} more: raptor status --json")
+        say(out, f"... and {len(facts.quarantined) - SHOWN_QUARANTINE} more: raptor status --json")

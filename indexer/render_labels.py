@@ -68,7 +68,10 @@ def labels(out: Console, counts: Mapping[str, Mapping[str, int]], dropped: Mappi
         table.add_column(origin, justify="right")
     for name, by_origin in counts.items():
         table.add_row(cell(name), *(str(by_origin.get(origin, 0)) for origin in ORIGINS))
-    out.print(table if counts else "No labels")
+    if counts:
+        out.print(table)
+    else:
+        say(out, "No labels")
 
 
 def cohort(out: Console, drawn: Cohort, home: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
-from indexer.plain_text import say
+from indexer.plain_text import plain, say
 from raptor_search.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def restore(
 
 
 def _agreed(question: str) -> bool:
-    return bool(typer.confirm(question, default=False, err=True)) if err.is_terminal else False
+    return bool(typer.confirm(plain(question), default=False, err=True)) if err.is_terminal else False
 
 
 def _answer(facts: dict[str, Any], text: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from indexer import render
 from indexer.demo.archive import DemoArchive, build_demo
 from indexer.pipeline import index
+from indexer.plain_text import say
 from indexer.progress import Terminal
 from indexer.recipe import Options
 from raptor_search.archive import NOTICE, Archive
@@ -28,7 +29,7 @@ def run_demo(home: Path, *, seed: int, out: Console, err: Console) -> DemoArchiv
     with Terminal(err).counting("Deriving scans") as heard:
         demo = build_demo(home / "demo", seed=seed, progress=heard)
     sources = len(demo.plan.subjects)
-    out.print(f"{len(demo.scans)} scans in {demo.root}, all derived from {sources} real volumes", soft_wrap=True)
+    say(out, f"{len(demo.scans)} scans in {demo.root}, all derived from {sources} real volumes")
     report = index(
         [demo.root], home=home, options=Options(encoder=DEMO_ENCODER), labels=demo.tables, progress=Terminal(err)
     )
@@ -36,13 +37,15 @@ def run_demo(home: Path, *, seed: int, out: Console, err: Console) -> DemoArchiv
     held_out = [demo.path(scan) for scan in demo.held_out]
     with Archive.open(home) as archive:
         archive.catalog.set_setting(NOTICE, _notice(sources))
-        out.print(f"\nA first search, with the held-out scan {held_out[0]}", soft_wrap=True, highlight=False)
+        out.print()
+        say(out, f"A first search, with the held-out scan {held_out[0]}")
         render.hits(out, archive.search(held_out[0], k=5), archive.notice, {})
         with err.status("Drawing the cohort map (UMAP)"):
             archive.draw_map()
-    out.print("\nUpload one of these in the page:", highlight=False)
+    out.print()
+    say(out, "Upload one of these in the page:")
     for path in held_out:
-        out.print(f"  {path}", soft_wrap=True, highlight=False)
+        say(out, f"  {path}")
     return demo
 
 
