@@ -17,7 +17,14 @@ from raptor_search.statistics.classes import LabelValue, read_classes, read_numb
 from raptor_search.statistics.classification import auroc, confusion, reliability
 from raptor_search.statistics.confounds import Confound, find_confounds
 from raptor_search.statistics.efficiency import CurvePoint, efficiency_curve
-from raptor_search.statistics.evaluation_setup import check_classes, check_parts, class_notes, set_up, tested_notes
+from raptor_search.statistics.evaluation_setup import (
+    check_classes,
+    check_parts,
+    check_tested,
+    class_notes,
+    set_up,
+    tested_notes,
+)
 from raptor_search.statistics.figures import (
     RESAMPLES,
     Difference,
@@ -181,6 +188,7 @@ def evaluate_classes(
     division = setup.divide(codes, seed)
     parts, subjects = division.parts, division.subjects
     check_parts(parts, codes, read.names, name)
+    check_tested(parts, subjects, name)
     lists = {key: run_lists(gram, codes, parts) for key, gram in setup.grams.items()}
     runs = {
         (key, method): run_classes(gram, codes, subjects, parts, method=method, classes=len(read.names))
@@ -247,6 +255,7 @@ def evaluate_numbers(
     quintiles = np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values).astype(np.int64)
     division = setup.divide(quintiles, seed)
     parts, subjects = division.parts, division.subjects
+    check_tested(parts, subjects, name)
     runs = {
         (key, method): run_numbers(gram, values, subjects, parts, method=method)
         for key, gram in setup.grams.items()

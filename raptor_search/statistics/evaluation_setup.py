@@ -15,7 +15,16 @@ from raptor_search.statistics.intervals import ROUGH_BELOW
 from raptor_search.statistics.leaks import Leaks, find_leaks, joined
 from raptor_search.statistics.splitting import Part, folds, given_split
 
-__all__ = ["Division", "SetUp", "check_classes", "check_parts", "class_notes", "set_up", "tested_notes"]
+__all__ = [
+    "Division",
+    "SetUp",
+    "check_classes",
+    "check_parts",
+    "check_tested",
+    "class_notes",
+    "set_up",
+    "tested_notes",
+]
 
 NEIGHBOURS = 10
 """Neighbours whose agreement is asked about, and among which duplicates are sought."""
@@ -158,6 +167,16 @@ def check_parts(parts: Sequence[Part], codes: Int[np.ndarray, " n"], names: Sequ
                 raise QueryError(
                     f"label '{label}': the {what} part of the given split has the class '{held}' only; expected two"
                 )
+
+
+def check_tested(parts: Sequence[Part], subjects: Int[np.ndarray, " n"], label: str) -> None:
+    """Refuse a given split that tests one subject: nothing tells how far its figures would spread.
+
+    Raises:
+        QueryError: it does.
+    """
+    if len(parts) == 1 and len(np.unique(subjects[parts[0].test])) < 2:
+        raise QueryError(f"label '{label}': the test part of the given split has one subject only; expected two")
 
 
 def class_notes(

@@ -273,5 +273,7 @@ def _by_subject(
 
 
 def _ratio(sums: Float[np.ndarray, "b f"], sizes: Float[np.ndarray, " b"]) -> NDArray[np.float64]:
-    figures: NDArray[np.float64] = sums / sizes[:, None]
+    """Means over what each resample counts; NaN where it counts nothing, as without the only subject there is."""
+    figures: NDArray[np.float64] = np.full(sums.shape, np.nan)
+    np.divide(sums, sizes[:, None], out=figures, where=sizes[:, None] > 0)
     return figures

@@ -36,7 +36,7 @@ class Part:
 
 
 def given_split(values: Sequence[LabelValue], subjects: Int[np.ndarray, " n"]) -> tuple[Part | None, tuple[str, ...]]:
-    """The division that a column names, or None where it names no training or no test scans.
+    """The division that a column names, or None where it names no training or no test scans, or too few subjects.
 
     The test part is kept whole. A subject with scans in several parts keeps those of the test part, else those
     of the validation part; its others are left out, and a note says so.
@@ -63,6 +63,11 @@ def given_split(values: Sequence[LabelValue], subjects: Int[np.ndarray, " n"]) -
     if not train.any():
         return None, (*notes, "the given split leaves nothing to train on: folds of subjects were used instead")
     if not val.any():
+        if len(np.unique(subjects[train])) < 2:
+            return None, (
+                *notes,
+                "the given split has one subject to train on and none to validate: folds of subjects were used instead",
+            )
         train, val = _carve(train, subjects)
         notes.append("the given split has no validation part: a fifth of the training subjects stands in")
     return Part(np.flatnonzero(train), np.flatnonzero(val), np.flatnonzero(rows["test"])), tuple(notes)

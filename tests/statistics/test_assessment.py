@@ -203,3 +203,28 @@ def test_a_split_whose_training_part_has_one_class_is_refused():
 def test_sets_of_another_length_are_refused():
     with pytest.raises(ValueError, match="3 vectors of 'own' for 2 labels"):
         evaluate(np.zeros((3, 2)), ["a", "b"])
+
+
+def test_a_split_that_tests_one_subject_is_refused():
+    vectors, labels, groups = draw_cohort(11)
+    labels = [*labels[:-1], "c0" if labels[-1] == "c1" else "c1"]  # of the last subject both classes
+    splits = ["train"] * 90 + ["val"] * 28 + ["test"] * 2
+    with pytest.raises(QueryError, match="the test part of the given split has one subject only; expected two"):
+        evaluate(vectors, labels, groups, splits=splits)
+    numbers = np.arange(120.0).tolist()
+    with pytest.raises(QueryError, match="'volume': the test part of the given split has one subject only"):
+        evaluate_numbers({"own": vectors}, numbers, groups, splits=splits, name="volume")
+
+
+def test_where_one_tested_subject_alone_has_anything_to_find_the_figures_are_its_own():
+    vectors, labels, groups = draw_cohort(12)
+    last, before = groups[-1], groups[-3]
+    labels = [
+        "c0" if one == before else "c2" if one in (last, groups[0]) else label
+        for one, label in zip(groups, labels, strict=True)
+    ]
+    splits = ["test" if one in (last, before) else None if one == groups[0] else "train" for one in groups]
+    found = evaluate(vectors, labels, groups, splits=splits)
+    (precision,) = (one for one in found.vectors[0].retrieval if one.name == "P@1")
+    assert 0 <= precision.low <= precision.value <= precision.high <= 1
+    assert np.isnan(found.vectors[0].by_class[2]).all()  # nothing to find in training

@@ -65,3 +65,10 @@ def test_scans_outside_the_split_and_a_missing_validation_part_are_said():
 @pytest.mark.parametrize("values", [[None] * 3, ["train"] * 3, ["site A", "site B", "site A"]])
 def test_a_column_without_both_parts_is_no_split(values):
     assert given_split(values, np.arange(3)) == (None, ())
+
+
+def test_one_training_subject_cannot_be_validated_on_too():
+    part, notes = given_split(["train", "train", "test", "test"], np.array([0, 0, 1, 2]))
+    assert part is None
+    assert "one subject to train on" in notes[-1]
+    assert "folds of subjects" in notes[-1]
