@@ -6,6 +6,7 @@ is kept, in float32 within a batch and in float64 over batches (in float32 where
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -137,6 +138,7 @@ class Averager:
             with arithmetic(device):
                 run.finish()
                 ready = run.ready()
+            assert run.is_over, "a volume without a result"
             yield from ready
 
     def flat_tokens(self, value: float) -> Float32[Tensor, "token d"]:
@@ -162,6 +164,11 @@ class _Pass(Generic[K]):
         self._entries: deque[_Entry[K]] = deque()
         self._waiting: Gatherer[_Entry[K]] = Gatherer()
         self._running: deque[tuple[Batch[_Entry[K]], Callable[[], Tensor]]] = deque()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no volume is on its way any more."""
+        return not self._entries
 
     def steps(self, key: K, volume: Volume, rule: IntensityRule | None) -> Iterator[bool]:
         """Hand the slices of a volume to the encoder, pausing after each batch."""
@@ -210,18 +217,31 @@ class _Pass(Generic[K]):
 
     def _start(self) -> None:
         batch = self._waiting.cut(self._runner.size)
-        self._running.append((batch, self._submit(batch.images)))
+        with self._costing(batch):
+            self._running.append((batch, self._submit(batch.images)))
         while len(self._running) > self._runner.ahead:
             self._collect()
 
     def _collect(self) -> None:
         batch, tokens_of = self._running.popleft()
-        tokens = tokens_of()
-        start = 0
-        for entry, plane, number in batch.owners:
-            total = tokens[start : start + number].sum(0, dtype=torch.float32)
-            self._add(entry, plane, total, number)
-            start += number
+        with self._costing(batch):
+            tokens = tokens_of()
+            start = 0
+            for entry, plane, number in batch.owners:
+                total = tokens[start : start + number].sum(0, dtype=torch.float32)
+                self._add(entry, plane, total, number)
+                start += number
+
+    @contextmanager
+    def _costing(self, batch: Batch[_Entry[K]]) -> Iterator[None]:
+        """A want of memory outside of the encoder, which halves its batches, costs the volumes of the batch alone."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            for entry, _, _ in batch.owners:
+                entry.error = ReadError("too-large", f"its slices do not fit the memory of {self._runner.device}")
 
     def _add(self, entry: _Entry[K], plane: int, total: Float32[Tensor, "token d"], slices: int) -> None:
         entry.add(plane, total, slices)

@@ -18,12 +18,17 @@ class Batch(Generic[T]):
     """Slices that are encoded together.
 
     Attributes:
-        images: the slices.
+        pieces: the slices.
         owners: whose they are, in their order: owner, plane and how many.
     """
 
-    images: Float[Tensor, "b 224 224"]
+    pieces: list[Float[Tensor, "n 224 224"]]
     owners: list[tuple[T, int, int]]
+
+    @property
+    def images(self) -> Float[Tensor, "b 224 224"]:
+        """The slices in one piece, which takes memory of its own."""
+        return torch.cat(self.pieces)
 
 
 class Gatherer(Generic[T]):
@@ -44,14 +49,14 @@ class Gatherer(Generic[T]):
 
     def cut(self, size: int) -> Batch[T]:
         """The first `size` slices, or all where fewer wait; at least one must."""
-        missing, images, owners = min(size, self._number), [], []
+        missing, pieces, owners = min(size, self._number), [], []
         self._number -= missing
         while missing:
             owner, plane, some = self._waiting.popleft()
             if len(some) > missing:
                 self._waiting.appendleft((owner, plane, some[missing:]))
                 some = some[:missing]
-            images.append(some)
+            pieces.append(some)
             owners.append((owner, plane, len(some)))
             missing -= len(some)
-        return Batch(torch.cat(images), owners)
+        return Batch(pieces, owners)

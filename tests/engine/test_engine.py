@@ -12,6 +12,7 @@ from torch import Tensor
 from raptor_search.embedding import Embedding, Encoder, embed
 from raptor_search.encoders import load_encoder, spec_for
 from raptor_search.engine import Engine
+from raptor_search.engine.batching import Batch
 from raptor_search.errors import ReadError, SpecError
 from raptor_search.intensity import IntensityRule, choose_rule, normalise
 from raptor_search.planes import slice_indices
@@ -227,6 +228,31 @@ def test_a_volume_too_large_for_the_device_is_one_error_among_the_others(monkeyp
     assert (made["large"].code, made["large"].message) == ("too-large", "its voxels do not fit the memory of cpu")
     assert np.array_equal(values(made["two"]), embed(scans["two"], Cells(), engine.spec).values)
     assert np.array_equal(values(made["one"]), embed(scans["one"], Cells(), engine.spec).values)
+
+
+def test_no_memory_for_a_batch_costs_the_volumes_in_it_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_for(Cells(), SMALL)
+    want = embeddings(across(Engine(Cells(), spec, batch_size=20)), SCANS)
+    engine, whole, calls = across(Engine(Cells(), spec, batch_size=20)), Batch.images, []
+
+    def short(batch: Batch[object]) -> Tensor:
+        calls.append([getattr(owner, "key", None) for owner, _, _ in batch.owners])
+        if len(calls) == 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        images: Tensor = whole.__get__(batch)
+        return images
+
+    monkeypatch.setattr(Batch, "images", property(short))
+    made = dict(engine.embed(items(SCANS)))
+    assert list(made) == list(SCANS)
+    lost = set(calls[2])
+    assert 0 < len(lost) < len(SCANS)
+    for name, found in made.items():
+        if name in lost:
+            assert isinstance(found, ReadError)
+            assert (found.code, found.message) == ("too-large", "its slices do not fit the memory of cpu")
+        else:
+            assert np.array_equal(values(found), want[name])
 
 
 def test_a_given_window_is_taken_but_for_the_published_recipe() -> None:
