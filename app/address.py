@@ -12,13 +12,17 @@ from app.facets import Facets
 from app.filters import DEFAULT_HITS, MAX_HITS, age_key
 from app.steering import EMPTY
 
-__all__ = ["back_to", "follow", "forget", "keep"]
+__all__ = ["back_to", "follow", "forget", "fresh", "keep", "note"]
 
 WRITTEN = "address"
 """Where the session keeps the address that it saw or wrote last."""
 
+NARROWED = "narrowed"
+"""Where it keeps the part of an address that says how many hits there are to be, and among which scans."""
+
 FLAGS = ("other_patients", "collapse")
-TEXTS = {"where": "condition", **{name: name for name in EMPTY}}
+WHERE = {"where": "condition"}
+STEERS = {name: name for name in EMPTY}
 """Parameters that hold a text, and the widgets' keys."""
 
 Parameters = dict[str, list[str]]
@@ -39,18 +43,40 @@ def follow(known: Facets) -> list[str]:
 
 def keep(case: int, known: Facets) -> None:
     """Write the search of a case into the address; the number of hits too, by which `follow` knows a whole one."""
+    wanted = {"case": [str(case)]} | _narrowing(known) | _texts(STEERS)
+    if wanted != _now():
+        st.query_params.from_dict(wanted)
+    st.session_state[WRITTEN] = wanted
+
+
+def note(known: Facets) -> None:
+    """Keep what the widgets say for `fresh`, which is asked on other pages too; call it when they are drawn."""
+    st.session_state[NARROWED] = _narrowing(known)
+
+
+def fresh(case: int) -> Parameters:
+    """The address of a search from a case: the filters stay, the steering was another's.
+
+    It is whole: the page adds nothing to it, which would be one more step on the browser's way back.
+    """
+    narrowed: Parameters = st.session_state.get(NARROWED) or {"k": [str(DEFAULT_HITS)]}
+    return {"case": [str(case)]} | narrowed
+
+
+def _narrowing(known: Facets) -> Parameters:
     state = st.session_state
-    wanted: Parameters = {"case": [str(case)], "k": [str(state["hits"])]}
+    wanted: Parameters = {"k": [str(state["hits"])]}
     wanted |= {flag: ["1"] for flag in FLAGS if state[flag]}
     wanted |= {column: list(state[f"filter {column}"]) for column in known.columns if state[f"filter {column}"]}
     if labels := state.get("filter labels"):
         wanted["label"] = [_pair(name, value) for name, value in labels]
     if known.ages and (ages := state.get(age_key(*known.ages), known.ages)) != known.ages:
         wanted["age"] = ["{:g}-{:g}".format(*ages)]
-    wanted |= {name: [state[key]] for name, key in TEXTS.items() if state[key].strip()}
-    if wanted != _now():
-        st.query_params.from_dict(wanted)
-    state[WRITTEN] = wanted
+    return wanted | _texts(WHERE)
+
+
+def _texts(keys: Mapping[str, str]) -> Parameters:
+    return {name: [st.session_state[key]] for name, key in keys.items() if st.session_state[key].strip()}
 
 
 def back_to(case: int | None) -> Parameters:
@@ -73,7 +99,7 @@ def _read(now: Parameters, known: Facets) -> list[str]:
     missing: list[str] = []
     first = {name: values[0] for name, values in now.items() if values}
     chosen: dict[str, object] = {flag: first.get(flag) == "1" for flag in FLAGS}
-    chosen |= {key: first.get(name, "") for name, key in TEXTS.items()}
+    chosen |= {key: first.get(name, "") for name, key in (WHERE | STEERS).items()}
     chosen["hits"] = _hits(first.get("k"), missing)
     for column, counts in known.columns.items():
         chosen[f"filter {column}"] = _there({value: value for value in counts}, column, now, missing)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.address import fresh
 from app.cards import alt_text, chips, facts_line, picture
 from app.words import column_name, literal, shown
 from raptor_search.archive import Archive
@@ -56,7 +57,7 @@ def neighbours(archive: Archive, case: int) -> None:
 def search_from(case: int, *, key: str) -> None:
     """A button that opens the search page with this case as the query."""
     if st.button("Search from here", key=key, icon=":material/search:", type="tertiary"):
-        st.switch_page(SEARCH_PAGE, query_params={"case": str(case)})
+        st.switch_page(SEARCH_PAGE, query_params=fresh(case))
 
 
 def gallery(archive: Archive, cases: Sequence[int]) -> None:

@@ -1,7 +1,8 @@
 """What colours the map, kept for all users: a column's values in the map's order. Nothing in it is of a query."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -73,9 +74,13 @@ def cluster_names(cohort: Cohort) -> dict[int, str]:
     """The clusters by number, each told from the others by it."""
     if cohort.detail is None:
         return {}
-    return {
-        int(one["number"]): f"{int(one['number']) + 1}: {one['name']}" for one in cohort.detail.document["clusters"]
-    }
+    return {int(one["number"]): _cluster_name(one) for one in cohort.detail.document["clusters"]}
+
+
+def _cluster_name(one: Mapping[str, Any]) -> str:
+    """Its number, with what stands out in it where anything does."""
+    number = int(one["number"]) + 1
+    return f"{number}: {one['name']}" if one["traits"] else str(number)
 
 
 @st.cache_resource(show_spinner=False, max_entries=24)

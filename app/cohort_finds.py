@@ -63,7 +63,7 @@ def _cluster(archive: Archive, one: Mapping[str, Any], name: str) -> None:
         if exemplar:
             picture(archive.catalog.preview(exemplar[0].id), f"Exemplar. {alt_text(exemplar[0])}")
     with right:
-        st.markdown(f"**{literal(name)}**  \n{count(int(one['scans']), 'scan')}")
+        st.markdown(f"**Cluster {literal(name)}**  \n{count(int(one['scans']), 'scan')}")
     if one["traits"]:
         st.table([_trait(trait) for trait in one["traits"]], hide_index=True)
     else:

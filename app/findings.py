@@ -182,8 +182,8 @@ def differences(found: Assessment) -> None:
     st.dataframe(
         [
             {
-                "First": one.first,
-                "Less": one.second,
+                "Method": one.first,
+                "minus": one.second,
                 "Figure": one.figure,
                 "Difference": number(one.value),
                 "95% interval": f"[{number(one.low)}, {number(one.high)}]",

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from app.words import count
 from raptor_search.archive import Archive
 from raptor_search.errors import UsageError
 
@@ -145,7 +146,7 @@ class Runs:
 
 
 def _summary(report: Mapping[str, Any], was_stopped: bool) -> str:
-    parts = [f"{report['added']:,} scans added", f"{report['present']:,} were there already"]
+    parts = [f"{count(report['added'], 'scan')} added", f"{report['present']:,} there already"]
     if report["quarantined"]:
         parts.append(f"{len(report['quarantined']):,} quarantined")
     return f"{'Stopped: ' if was_stopped else ''}{', '.join(parts)}."

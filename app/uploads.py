@@ -16,7 +16,7 @@ __all__ = ["on_disk", "title"]
 
 MB = 2**20
 
-FOLDER = "the uploaded files"
+FOLDER = "the upload"
 """Name of the folder that several files are put in; messages show it."""
 
 

@@ -46,7 +46,7 @@ Role = Literal["viewer", "researcher", "curator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what those before it may."""
 
-Action = Literal["view", "search", "export", "evaluate", "label", "identify", "index", "remove", "erase"]
+Action = Literal["view", "search", "export", "evaluate", "label", "identify", "index", "remove", "erase", "audit"]
 
 NEEDED: Mapping[Action, Role] = {
     "view": "viewer",
@@ -58,6 +58,7 @@ NEEDED: Mapping[Action, Role] = {
     "index": "admin",
     "remove": "admin",
     "erase": "admin",
+    "audit": "admin",
 }
 """The least role for each action. "identify" is to see where a scan lies, and the UIDs in its header."""
 
@@ -71,6 +72,7 @@ WORDS: Mapping[Action, str] = {
     "index": "index scans",
     "remove": "remove scans",
     "erase": "erase scans",
+    "audit": "read the audit log",
 }
 
 

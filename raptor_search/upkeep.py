@@ -8,7 +8,7 @@ from typing import Any
 
 from raptor_search.access import Action, Principal, account
 from raptor_search.backups import BackupReport, back_up
-from raptor_search.catalog import Catalog
+from raptor_search.catalog import AuditRecord, Catalog
 from raptor_search.erasure import Step, purge
 from raptor_search.searching.selecting import Selection, select
 from raptor_search.verifying import VerifyReport, verify
@@ -87,6 +87,15 @@ class Upkeep:
             author: who; None for whoever acts through this archive.
         """
         self.catalog.audit(author or self.principal.name, action, detail)
+
+    def audits(self, limit: int = 100) -> list[AuditRecord]:
+        """The latest rows of the audit log, the newest first.
+
+        Raises:
+            AccessError: the role does not suffice.
+        """
+        self.require("audit")
+        return self.catalog.audits(limit)
 
     def remove(
         self,

@@ -50,7 +50,7 @@ def test_a_role_may_do_what_those_below_it_may_and_no_role_nothing() -> None:
     assert may["viewer"] == {"view", "search"}
     assert may["researcher"] - may["viewer"] == {"export", "evaluate"}
     assert may["curator"] - may["researcher"] == {"label", "identify"}
-    assert may["admin"] - may["curator"] == {"index", "remove", "erase"}
+    assert may["admin"] - may["curator"] == {"index", "remove", "erase", "audit"}
     assert may["admin"] == set(NEEDED)
     assert not any(Principal(name="x").may(action) for action in NEEDED)
 
@@ -171,6 +171,7 @@ ACTS: tuple[tuple[Action, Callable[[Archive], object]], ...] = (
     ("remove", lambda archive: archive.meant(patient="patient-0")),
     ("remove", lambda archive: archive.remove(where="modality = 'CT'")),
     ("erase", lambda archive: archive.erase(patient="patient-0")),
+    ("audit", lambda archive: archive.audits()),
 )
 
 

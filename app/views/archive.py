@@ -1,7 +1,8 @@
-"""Archive: what is in it, how it was embedded and indexed, what could not be read; indexing more, and removing."""
+"""Archive: what is in it, how it was embedded, what could not be read; indexing more, removing, and who did what."""
 
 import streamlit as st
 
+from app.audit_log import audit_log
 from app.charts import bars
 from app.facets import Facets, facets
 from app.growth import growth_chart
@@ -37,6 +38,7 @@ def show() -> None:
         index_more(archive)
     quarantine(archive)
     removal(archive)
+    audit_log(archive)
 
 
 def _numbers(archive: Archive, stored: StoredSpec, known: Facets, quarantined: int) -> None:

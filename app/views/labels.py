@@ -52,6 +52,12 @@ def show() -> None:
         decided(archive, label)
     elif part == PARTS[3]:
         by_hand(archive, stored, label)
+    elif label not in {*names, *archive.catalog.columns()}:
+        st.info(
+            f"No scan has a value of {literal(label)} yet: give some of them one under \u201c{PARTS[3]}\u201d, or draw "
+            "around them on the page Cohort. The others are asked then.",
+            icon=":material/label:",
+        )
     elif (now := proposed(archive, stored, label)) is not None:
         _proposals(archive, stored, label, now, part)
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import streamlit as st
 
-from app.address import follow, forget, keep
+from app.address import follow, forget, fresh, keep, note
 from app.cards import alt_text, chips, facts_line, head, picture
 from app.case import gallery, open_case, search_from
 from app.charts import cells
@@ -27,6 +27,7 @@ from raptor_search.catalog import StoredSpec, VolumeRecord
 from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
 from raptor_search.readers.result import ReadResult
 from raptor_search.search import Hit, SearchResult
+from raptor_search.searching.background import least_percentile
 
 __all__ = ["show"]
 
@@ -38,6 +39,8 @@ COMPARE_PAGE = "views/compare.py"
 
 # Sentences on what a link asks for in vain.
 SHOWN_MISSING = 5
+
+WEAK = "does not stand out"
 
 CENTRED_ON = {
     "archive": "centred on the mean of this archive",
@@ -59,34 +62,42 @@ def show() -> None:
         return
     known = facets(archive, stored)
     missing = follow(known)
-    asked = _filters(archive, known)
+    asked, refused = _filters(archive, known)
     st.title("Find similar scans", anchor=False)
     query = _current(archive, stored)
     if query is None:
+        if refused is not None:
+            say(refused)
         _choose(archive, stored)
         return
     if query.case is not None:
         keep(query.case, known)
     for sentence in missing[:SHOWN_MISSING]:
         st.warning(literal(sentence), icon=":material/link_off:")
-    if asked is None:
-        return
-    try:
-        result = answer(archive, query, asked)
-    except (QueryError, UsageError) as error:
-        say(error)
-        return
-    _query_card(archive, query, result, asked)
-    _hits(archive, query, result, asked)
+    if asked is not None:
+        try:
+            result = answer(archive, query, asked)
+        except (QueryError, UsageError) as error:
+            refused = error
+        else:
+            _query_card(archive, query, asked, result)
+            _standing(result, asked)
+            _hits(archive, query, result, asked)
+            return
+    _query_card(archive, query, asked, None)
+    if refused is not None:
+        say(refused)
 
 
-def _filters(archive: Archive, known: Facets) -> Asked | None:
+def _filters(archive: Archive, known: Facets) -> tuple[Asked | None, RaptorError | None]:
+    """What the side asks for; or why it cannot be read, to be said where the hits would be: a phone hides the side."""
     with st.sidebar:
         try:
-            return ask(known, archive.catalog.columns())
+            return ask(known, archive.catalog.columns()), None
         except QueryError as error:
-            say(error)
-            return None
+            return None, error
+        finally:
+            note(known)
 
 
 def _current(archive: Archive, stored: StoredSpec) -> Query | None:
@@ -153,7 +164,7 @@ def _pick(archive: Archive, stored: StoredSpec) -> None:
         case = st.selectbox("Case", list(names), index=None, format_func=names.__getitem__, placeholder="Choose one")
     st.caption(f"{count(len(ids), 'scan')} can be searched. The page Cohort shows them as a map.")
     if case is not None:
-        st.query_params["case"] = str(case)
+        st.query_params.from_dict(fresh(case))
         st.rerun()
 
 
@@ -169,7 +180,8 @@ def _name(record: VolumeRecord) -> str:
     return " · ".join([f"Case {record.id}", *(fact for fact in facts if fact)])
 
 
-def _query_card(archive: Archive, query: Query, result: SearchResult, asked: Asked) -> None:
+def _query_card(archive: Archive, query: Query, asked: Asked | None, result: SearchResult | None) -> None:
+    """The query with its picture; without an answer too, so that a slip in a filter does not take it away."""
     with st.container(border=True, key="query"):
         left, right = st.columns([2, 3], gap="medium", vertical_alignment="center")
         with left:
@@ -177,7 +189,8 @@ def _query_card(archive: Archive, query: Query, result: SearchResult, asked: Ask
         with right:
             st.subheader(literal(query.title), anchor=False)
             st.write(literal(" · ".join(query.facts)))
-            if steered := _steered(asked):
+            steered = "" if asked is None else _steered(asked)
+            if steered:
                 st.write(literal(steered))
             with st.container(horizontal=True):
                 st.button("New search", icon=":material/restart_alt:", on_click=_forget_query)
@@ -186,19 +199,43 @@ def _query_card(archive: Archive, query: Query, result: SearchResult, asked: Ask
                 looks = st.toggle("Look at its slices", key="look")
         if looks:
             _look(archive, query)
-        _part(query, result)
+        if result is not None:
+            _part(query, result)
+
+
+def _standing(result: SearchResult, asked: Asked) -> None:
+    """How the hits were come by, and what their scores are worth."""
     manner = "every one was compared" if result.exact else f"{result.candidates:,} of them were compared"
     filters = f" ({literal('; '.join(asked.narrowed))})" if asked.narrowed else ""
     st.caption(
         f"{count(result.passed, 'scan')} pass the filters{filters}, {manner}. A score is a cosine, at most 1, "
-        f"{CENTRED_ON[result.centring]}. Index version {result.index_version or 'none'}."
+        f"{CENTRED_ON[result.centring]}. {_background(result, asked)} Index version {result.index_version or 'none'}."
     )
     if result.nothing_similar:
         st.warning(
             "No hit stands out: scans of different patients here are often as alike as the first.",
             icon=":material/search_off:",
         )
+    elif weak := sum(not _stands_out(result, hit) for hit in result.hits):
+        st.caption(
+            f":material/info: {weak:,} of {count(len(result.hits), 'hit')}, marked \u201c{WEAK}\u201d: scans of "
+            "different patients here are often as alike. Where all scans are of one kind, it may be of that kind."
+        )
     remarks(result.notes)
+
+
+def _background(result: SearchResult, asked: Asked) -> str:
+    """What stands beside a score, or why nothing does."""
+    if any(hit.percentile is not None for hit in result.hits):
+        return "Beside it: how many of a sample of unrelated pairs, scans of different patients here, are less alike."
+    if _steered(asked):
+        return "A steered search has no figure for how alike unrelated scans are: read its scores against one another."
+    return "How alike unrelated scans are is not known here: read scores against one another."
+
+
+def _stands_out(result: SearchResult, hit: Hit) -> bool:
+    """Whether it is more alike than unrelated scans are, by the rule that the best hit is judged by."""
+    return hit.percentile is None or hit.percentile >= least_percentile(result.passed)
 
 
 def _look(archive: Archive, query: Query) -> None:
@@ -261,6 +298,8 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
         own = query.question.patient_key
         if own is not None and own in (hit.record.patient_key, hit.record.subject_key):
             marks.append("same patient")
+        if not _stands_out(result, hit):
+            marks.append(WEAK)
         if hit.copies:
             marks.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")
         chips(hit.record.labels, marks)

@@ -101,7 +101,7 @@ def test_the_page_names_specs_index_versions_and_the_quarantine_with_reasons(
     small: SmallArchive, page: OpenPage
 ) -> None:
     app = page("archive")
-    specs, versions, quarantine = (table.value for table in app.dataframe)
+    specs, versions, quarantine = (table.value for table in app.dataframe[:3])
     assert specs["Encoder"].tolist() == ["efficientnet-lite0"]
     assert versions["Scans"].tolist() == [37]
     assert versions["Measured recall"].tolist() == ["every scan is compared"]
@@ -120,6 +120,23 @@ def test_those_who_may_only_look_see_counts_and_no_file_names_nor_buttons(
     assert "Source" not in app.dataframe[2].value
     assert [button.label for button in app.button] == []
     assert not app.text_input
+
+
+def test_the_audit_log_is_shown_to_an_admin_the_latest_first_and_to_nobody_below(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Archive.open(small.home) as archive:
+        archive.audit("search", "case 3", author="vic")
+        archive.audit("export", "10 hits", author="<b>eve</b>")
+    log = page("archive").dataframe[-1].value
+    assert log["Who"].tolist()[:2] == ["<b>eve</b>", "vic"]
+    assert log["What"].tolist()[:2] == ["export", "search"]
+    assert log["About"].tolist()[:2] == ["10 hits", "case 3"]
+    as_role(monkeypatch, Principal(name="cleo", role="curator"))
+    below = page("archive")
+    assert not below.exception
+    assert "Audit log" not in {header.value for header in below.header}
+    assert all("Who" not in table.value for table in below.dataframe)
 
 
 def test_a_run_is_started_watched_and_summed_up(small: SmallArchive, page: OpenPage, stand_in: Path) -> None:
@@ -145,7 +162,7 @@ def test_a_run_is_started_watched_and_summed_up(small: SmallArchive, page: OpenP
     (stand_in / "go").touch()
     while app.get("progress"):
         app.run()
-    assert literal("4 scans added, 37 were there already, 1 quarantined.") in app.success[0].value
+    assert literal("4 scans added, 37 there already, 1 quarantined.") in app.success[0].value
     with Archive.open(small.home) as archive:
         assert [row.action for row in archive.catalog.audits()].count("index") == 1
 

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.address import NARROWED, fresh
+from app.cards import above_pairs
 from raptor_search.archive import Archive
 from raptor_search.search import SearchResult
+from raptor_search.searching.background import least_percentile
 from raptor_search.searching.region import parse_region
 from tests.app.archive import SmallArchive, add_copy
 from tests.app.conftest import OpenPage
@@ -38,7 +41,30 @@ def reopened(app: AppTest, page: OpenPage) -> AppTest:
 def test_each_hit_says_its_percentile_among_unrelated_pairs(small: SmallArchive, page: OpenPage) -> None:
     app = page(case="1")
     shown = [words[2] for words in hits(app)]
-    assert shown == [f"above {hit.percentile:.1f}% of unrelated pairs" for hit in found(small).hits]
+    assert shown == [above_pairs(hit.percentile or 0) for hit in found(small).hits]
+    assert "how many of a sample of unrelated pairs" in plain(app)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "words"),
+    [(99.96, "99.9% of"), (99.9, "99.9% of"), (41.24, "41.2% of"), (0.0, "0.0% of"), (100.0, "all")],
+)
+def test_a_percentile_is_not_rounded_up_to_all(percentile: float, words: str) -> None:
+    assert above_pairs(percentile) == f"above {words} unrelated pairs"
+
+
+def test_hits_that_do_not_stand_out_are_marked_each(small: SmallArchive, page: OpenPage) -> None:
+    app = page(case="1", k="30")
+    least = least_percentile(found(small).passed)
+    weak = [hit.rank for hit in found(small, k=30).hits if (hit.percentile or 0) < least]
+    assert 0 < len(weak) < 30
+    marked = [number for number, chips in enumerate(_chips(app), 1) if "does not stand out" in chips]
+    assert marked == weak
+    assert f"{len(weak)} of 30 hits, marked" in plain(app)
+
+
+def _chips(app: AppTest) -> list[str]:
+    return [html.value for html in app.html if 'class="rs-chips"' in html.value]
 
 
 def test_nothing_similar_is_said_where_the_library_says_it(small: SmallArchive, page: OpenPage) -> None:
@@ -72,6 +98,7 @@ def test_examples_are_asked_as_the_library_does(small: SmallArchive, page: OpenP
     assert cases(app) == ids(found(small, like=[5, 9], unlike=[12]))
     assert "more like case 5, case 9, less like case 12" in plain(app)
     assert all(len(words) == 4 for words in hits(app))  # no percentile: the query is not one scan
+    assert "A steered search has no figure" in plain(app)
 
 
 def test_a_hits_buttons_add_it_to_one_list_and_take_it_from_the_other(small: SmallArchive, page: OpenPage) -> None:
@@ -104,7 +131,9 @@ def test_steering_that_cannot_be_is_one_sentence(small: SmallArchive, page: Open
     app.text_input(key=key).input(text).run()
     assert not app.exception
     assert len(app.error) == 1
+    assert not app.sidebar.error  # a phone hides the side
     assert hits(app) == []
+    assert [header.value for header in app.subheader if header.value.startswith("Case")] == ["Case 1"]
     app.text_input(key=key).input("").run()
     assert len(hits(app)) == 10
 
@@ -152,6 +181,16 @@ def test_searching_from_a_hit_keeps_the_filters_and_drops_the_steering(small: Sm
     assert app.text_input(key="like").value == ""
     assert cases(app) == ids(found(small, 2, k=5, where="sex = 'F'"))
     assert app.query_params == {"case": "2", "k": "5", "sex": "F"}
+
+
+def test_a_search_from_elsewhere_is_a_whole_address_so_that_the_way_back_is_one_step(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(case="1", k="5", like="5", sex="F")
+    monkeypatch.setattr("app.address.st.session_state", {NARROWED: app.session_state[NARROWED]})
+    assert fresh(2) == {"case": ["2"], "k": ["5"], "sex": ["F"]}
+    monkeypatch.setattr("app.address.st.session_state", {})
+    assert fresh(3) == {"case": ["3"], "k": ["10"]}
 
 
 def test_an_upload_leaves_nothing_in_the_address(small: SmallArchive, page: OpenPage) -> None:

@@ -83,6 +83,7 @@ def test_a_new_label_begins_with_a_value_by_hand(page: Page, address: str) -> No
     open_page(page, address, "labels")
     page.get_by_label("Label", exact=True).fill("quality")
     page.keyboard.press("Enter")
+    expect(page.get_by_text("No scan has a value of quality yet")).to_be_visible()
     settled(page)
     part(page, "By hand")
     page.get_by_label("Case number").fill("1")

@@ -102,6 +102,9 @@ def test_a_hit_says_why_it_matches_and_opens_as_a_new_query(page: Page, address:
     hit(page, 1).get_by_role("button", name="Search from here").click()
     expect(page).to_have_url(re.compile(r"case=(?!1\b)\d+&k=10$"))
     expect(hit(page, HITS)).to_be_visible()
+    settled(page)
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"case=1&k=10$"))  # one step
 
 
 def test_a_box_on_the_picture_steers_the_search_and_a_link_reopens_it(
