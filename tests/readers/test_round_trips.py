@@ -7,6 +7,7 @@ mosaics, nibabel read the same files as a second opinion.
 import importlib.util
 import itertools
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from raptor_search.errors import ReadError
 from raptor_search.readers import Scan, Source, discover, read
 from raptor_search.readers.dicom import read_dicom
+from raptor_search.readers.dicom_decoding import stored_frames
+from raptor_search.readers.dicom_files import parse_dicom
+from raptor_search.readers.dicom_frames import frames_of
 from raptor_search.readers.dicom_mosaic import mosaic_of
 from raptor_search.volume import Volume
 from tests.dicom_stacks import Acquisition, acquisition, enhanced, write_stack
@@ -204,6 +209,48 @@ def test_simpleitk_reads_the_same_of_a_series_of_a_real_scanner() -> None:
         np.testing.assert_array_equal(volume.voxels[::-1, ::-1, number].T, array[number])
     meta = scan.metadata
     assert (meta.modality, meta.echo_time_ms, meta.slice_thickness_mm, meta.series_kind) == ("MR", 22, 5, "mpr")
+
+
+@pytest.fixture(scope="module")
+def multiframe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The enhanced CT and MR files of the package pydicom-data 1.0.0, whole; its licence lies beside the zip."""
+    folder = tmp_path_factory.mktemp("multiframe")
+    with zipfile.ZipFile(DATA / "multiframe" / "pydicom-data.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_simpleitk_reads_the_same_of_a_real_enhanced_ct_of_two_slices(multiframe: Path) -> None:
+    path = multiframe / "eCT_Supplemental.dcm"
+    image = sitk.ReadImage(str(path))
+    frames = frames_of(path, parse_dicom(path))
+    stored = list(stored_frames(path))
+    assert len(frames) == len(stored) == image.GetSize()[2] == 2
+    for number, (frame, pixels) in enumerate(zip(frames, stored, strict=True)):
+        slope, intercept = frame.scaling
+        np.testing.assert_array_equal(pixels * slope + intercept, sitk.GetArrayViewFromImage(image)[number])
+        assert frame.position == pytest.approx(image.TransformIndexToPhysicalPoint((0, 0, number)), abs=MM)
+        row, column = np.array(frame.cosines).reshape(2, 3) * np.array(frame.spacing)[::-1, None]
+        there = np.array(frame.position) + 511 * row + 300 * column
+        assert there == pytest.approx(image.TransformIndexToPhysicalPoint((511, 300, number)), abs=MM)
+    (source,) = (one for one in discover([path]) if isinstance(one, Source))
+    with pytest.raises(ReadError, match="2 slices along one axis") as caught:
+        read(source)
+    assert caught.value.code == "too-few-slices"
+
+
+@pytest.mark.parametrize("ending", ["", "_big_endian", "_RLE", "_jpeg_ls_lossless", "_jpeg_2k_lossless"])
+def test_simpleitk_reads_the_same_frames_of_a_real_enhanced_mr_which_says_no_places(
+    multiframe: Path, ending: str
+) -> None:
+    path = multiframe / f"emri_small{ending}.dcm"
+    frames = np.stack(list(stored_frames(path)))
+    assert frames.shape == (10, 64, 64)
+    np.testing.assert_array_equal(frames, sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    (source,) = (one for one in discover([path]) if isinstance(one, Source))
+    with pytest.raises(ReadError, match="many frames in one file without positions") as caught:
+        read(source)
+    assert caught.value.code == "unsupported"
 
 
 def mosaics() -> list[Path]:
