@@ -29,9 +29,11 @@ from raptor_search.places import holder
 from raptor_search.readers import Source
 from raptor_search.readers.columns import AGE_COLUMNS, column_name
 from raptor_search.readers.pool import ReadingPool
+from raptor_search.readers.source import UNOPENED
 from raptor_search.readers.tables import Table, find_participants, participants_below, participants_in_zip, read_table
 from raptor_search.readers.volumes4d import VolumeIndex
 from raptor_search.searching.selecting import missing
+from raptor_search.unopened import keep_unopened
 
 __all__ = ["READERS", "IndexReport", "index"]
 
@@ -196,6 +198,8 @@ class _Run:
     def over(self, paths: list[Path]) -> IndexReport:
         encoder, spec = resolve(self.archive, self.options, add_spec=self.add_spec)  # a walk may take an hour
         sources = self._find(paths) if paths else self._find_known()
+        if paths:
+            keep_unopened(self.catalog, self.tally.left_out.paths.get(UNOPENED, []))
         beside = {table for path in paths if (table := find_participants(path)) is not None}
         own = {table.path.resolve() for table in self.tables}
         found = [read_table(path, strict=False, keep=self.keep) for path in sorted(beside) if path.resolve() not in own]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["export_json", "hits", "report", "report_json", "status"]
 
 SHOWN_QUARANTINE = 20
+SHOWN_UNOPENED = 5
 SHOWN_LINES = 20
 SHOWN_CELLS = 5
 
@@ -191,6 +192,10 @@ def status(out: Console, facts: ArchiveStatus) -> None:
         )
         for line in (made, version, *filter(None, [spec.unfinished])):
             say(out, f"  {line}")
+    if facts.unopened.count:
+        first = ", ".join(facts.unopened.paths[:SHOWN_UNOPENED])
+        more = ", ..." if facts.unopened.count > SHOWN_UNOPENED else ""
+        say(out, f"Could not be opened by the latest run: {facts.unopened.count}: {first}{more}", "yellow")
     if not facts.quarantined:
         say(out, "Nothing is quarantined")
         return

@@ -1,7 +1,7 @@
 """What an archive holds, for people: volumes, specs with their indexes, and what is quarantined."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from raptor_search.catalog import Catalog, IndexVersion, StoredSpec
 from raptor_search.errors import IndexFileError
 from raptor_search.searching.index_files import read_index
 from raptor_search.unfinished import SHOWN_DIGITS, how_to_go_on
+from raptor_search.unopened import Unopened, unopened
 
 __all__ = ["SHOWN_DIGITS", "ArchiveStatus", "QuarantinedSource", "SpecStatus", "describe"]
 
@@ -60,6 +61,7 @@ class ArchiveStatus:
         notice: what every reader of its results must know, or None.
         specs: the default one first.
         quarantined: the latest first.
+        unopened: what the latest run of the indexer could not open.
     """
 
     home: Path
@@ -67,6 +69,7 @@ class ArchiveStatus:
     notice: str | None
     specs: tuple[SpecStatus, ...]
     quarantined: tuple[QuarantinedSource, ...]
+    unopened: Unopened
 
     def to_dict(self) -> dict[str, Any]:
         """The status for JSON."""
@@ -76,6 +79,7 @@ class ArchiveStatus:
             "notice": self.notice,
             "specs": [spec._asdict() for spec in self.specs],
             "quarantined": [source._asdict() for source in self.quarantined],
+            "unopened": asdict(self.unopened),
         }
 
 
@@ -90,6 +94,7 @@ def describe(catalog: Catalog, home: Path, notice: str | None) -> ArchiveStatus:
             QuarantinedSource(record.locator, record.code, record.reason, record.attempts)
             for record in catalog.quarantined()
         ),
+        unopened=unopened(catalog),
     )
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     {"embedding", "engine"},
     {"encoders", "encoder_listing", "readers", "index", "catalog", "keys", "access", "filters", "preview"}
     | {"viewing", "slice_pictures", "viewer_link"},
-    {"unfinished", "index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
+    {"unfinished", "unopened", "index_files", "publishing", "tuning", "search", "explain", "status", "encoder_cache"}
     | {"background", "candidates", "drift", "duplicates", "feedback", "hits", "measures", "region", "region_sketch"}
     | {"rerank", "serving", "sketching", "surveying", "truth"}
     | {"contents", "selecting", "erasure", "verifying", "backups", "upkeep", "reprojection"}

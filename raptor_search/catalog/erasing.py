@@ -39,6 +39,9 @@ PENDING = "erasure pending"
 TABLES_HEARD = "tables "
 """Start of the settings that say which tables were joined: their names hold hashes of paths."""
 
+UNOPENED = "unopened"
+"""The setting that holds, encrypted, the paths that the latest run could not open: they may name a patient."""
+
 
 @dataclass(frozen=True)
 class ErasedRows:
@@ -92,7 +95,9 @@ class ErasureQueries(WriterQueries):
             end_quarantine(session, [*own_sources, *source_keys])
             for key in sorted(buried):
                 session.merge(TombstoneRow(key=self.key.tombstone(key), erased_at=time.time()))
-            session.execute(delete(SettingRow).where(SettingRow.name.startswith(TABLES_HEARD)))
+            session.execute(
+                delete(SettingRow).where(SettingRow.name.startswith(TABLES_HEARD) | (SettingRow.name == UNOPENED))
+            )
             session.execute(delete(CohortMapRow).where(CohortMapRow.spec_id.in_(specs)))
             session.execute(delete(ProposalRow))  # they name the neighbours that voted, and can be made again
             session.merge(SettingRow(name=PENDING, value=json.dumps(sorted(specs))))

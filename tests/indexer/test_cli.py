@@ -475,6 +475,12 @@ def test_a_folder_that_may_not_be_read_is_named_and_told_by_the_exit_status(
     assert f"{tmp_path / 'scans' / 'closed'}: cannot be opened; give yourself the right to read it" in done.err
     assert (done.json["added"], done.json["skipped"]) == (1, {"cannot be opened": 1})
     assert done.json["skipped_paths"] == {"cannot be opened": [str(tmp_path / "scans" / "closed")]}
+    told = {"count": 1, "paths": [str(tmp_path / "scans" / "closed")]}
+    assert raptor("status", "--home", home, "--json").json["unopened"] == told
+    assert f"Could not be opened by the latest run: 1: {told['paths'][0]}" in raptor("status", "--home", home).out
+    monkeypatch.setattr("os.listdir", listed)
+    assert raptor("index", tmp_path / "scans", "--home", home).status == 0
+    assert raptor("status", "--home", home, "--json").json["unopened"] == {"count": 0, "paths": []}
 
 
 def test_an_encoder_that_cannot_be_had_is_told_before_anything_is_looked_for(
