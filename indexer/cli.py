@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from indexer import label_commands, search_command
-from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
+from indexer.parameters import DEFAULT_HOME, Factory, Home, Json, err, out
 from indexer.plain_text import say
 from indexer.upkeep import commands as upkeep_commands
 from raptor_search.errors import RaptorError
@@ -87,7 +87,7 @@ def index(
     ] = None,
     volume_index: Volume = None,
     add_spec: Annotated[bool, typer.Option("--add-spec", help="Embed under a second spec.")] = False,
-    factory: Annotated[str | None, typer.Option("--index", help="FAISS factory string; by size by default.")] = None,
+    factory: Factory = None,
     keep_tokens: Annotated[
         bool, typer.Option("--keep-tokens", help="Keep the mean tokens too (1.5 MB a scan), for `raptor reproject`.")
     ] = False,

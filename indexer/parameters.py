@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-__all__ = ["DEFAULT_HOME", "Home", "Json", "Spec", "err", "out"]
+__all__ = ["DEFAULT_HOME", "Factory", "Home", "Json", "Spec", "err", "out"]
 
 DEFAULT_HOME = Path("raptor-archive")
 
@@ -14,6 +14,7 @@ Home = Annotated[
     Path, typer.Option(envvar="RAPTOR_HOME", help="The archive's folder.", callback=lambda path: path.expanduser())
 ]
 Spec = Annotated[str | None, typer.Option(help="Fingerprint (or its start) of another spec of the archive.")]
+Factory = Annotated[str | None, typer.Option("--index", help="FAISS factory string; by size by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 # Without emoji: rich would take the ":-1:" of a device, or ":d:" in a path, for one.

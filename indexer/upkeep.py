@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from indexer.parameters import DEFAULT_HOME, Home, Json, err, out
+from indexer.parameters import DEFAULT_HOME, Factory, Home, Json, err, out
 from indexer.plain_text import plain, say
 from raptor_search.errors import DamagedError, UsageError
 
@@ -139,7 +139,7 @@ def verify(home: Home = DEFAULT_HOME, as_json: Json = False) -> None:
 def rebuild(
     home: Home = DEFAULT_HOME,
     spec: Annotated[str | None, typer.Option(help="Fingerprint (or its start) of one spec; all by default.")] = None,
-    factory: Annotated[str | None, typer.Option("--index", help="FAISS factory string; by size by default.")] = None,
+    factory: Factory = None,
     as_json: Json = False,
 ) -> None:
     """Make the indexes and the means anew from the stored vectors; scores may move."""

@@ -4,7 +4,6 @@ A scan far from every labelled one may still be reached over unlabelled scans in
 same bridges lead astray. So both are measured, on labelled subjects whose labels are hidden.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from raptor_search.propagation import (
     Proposal,
     Proposals,
     Voter,
+    low_reason,
     set_reason,
 )
 from raptor_search.statistics.calibration import Calibration, calibrate
@@ -276,8 +276,4 @@ def _affinity(graph: KnnGraph, temperature: float) -> coo_array:
 
 
 def _reason(is_reached: bool, confidence: float, min_confidence: float) -> str | None:
-    if not is_reached:
-        return "no label reaches it over the graph"
-    if confidence < min_confidence:
-        return f"confidence {math.floor(100 * confidence) / 100:.2f} is below {min_confidence:.2f}"
-    return None
+    return low_reason(confidence, min_confidence) if is_reached else "no label reaches it over the graph"

@@ -22,7 +22,16 @@ from raptor_search.knn import (
 from raptor_search.statistics.classes import Classes, LabelValue, join_duplicates, read_classes, subject_codes
 from raptor_search.statistics.conformal import ConformalSets, conformal_sets
 
-__all__ = ["ConfidenceKind", "Proposal", "Proposals", "Voter", "nearest_of_class", "propose", "set_reason"]
+__all__ = [
+    "ConfidenceKind",
+    "Proposal",
+    "Proposals",
+    "Voter",
+    "low_reason",
+    "nearest_of_class",
+    "propose",
+    "set_reason",
+]
 
 ConfidenceKind = Literal["calibrated", "vote share"]
 """What a confidence is: the chance that a proposal is right as measured on held-out subjects, or the plain share
@@ -334,6 +343,9 @@ def _reason(
             f"far from the labelled scans: its nearest scores {best:.2f}, "
             f"and {as_far} of {len(nearest)} labelled scans are that far from theirs"
         )
-    if confidence < min_confidence:
-        return f"confidence {math.floor(100 * confidence) / 100:.2f} is below {min_confidence:.2f}"
-    return None
+    return low_reason(confidence, min_confidence)
+
+
+def low_reason(confidence: float, least: float) -> str | None:
+    """Why a proposal of this confidence abstains; None where it does not. Rounded down: never written as the least."""
+    return f"confidence {math.floor(100 * confidence) / 100:.2f} is below {least:.2f}" if confidence < least else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from raptor_search.catalog.database import MAX_ID, blocks
 from raptor_search.catalog.filtering import REJECTED, compile_filter, resolve_column
@@ -77,14 +77,12 @@ class VolumeQueries(LabelQueries):
         """The columns that filters may name: the typed ones, then the labels. A typed one hides a label of its name."""
         return TYPED_COLUMNS | {name: "label" for name in self.label_names() if name not in TYPED_COLUMNS}
 
-    def ids(self, spec_id: int, where: Filter | None = None, exclude_patient_key: str | None = None) -> Ids:
+    def ids(self, spec_id: int, where: Filter | None = None) -> Ids:
         """The volumes embedded under a spec that pass a filter, sorted.
 
         Args:
             spec_id: the spec.
             where: the filter; None passes all.
-            exclude_patient_key: leaves out this patient's volumes; those without a patient stay. The key of a name
-                without a data set leaves out the patients of this name in all of them.
 
         Raises:
             QueryError: the filter names a column that is not there, or compares it with another type.
@@ -93,9 +91,6 @@ class VolumeQueries(LabelQueries):
         query = query.where(EmbeddingRow.spec_id == spec_id).order_by(VolumeRow.id)
         if where is not None:
             query = query.where(compile_filter(where, self.columns(), collation=self._database.collation))
-        if exclude_patient_key is not None:
-            for key in (VolumeRow.patient_key, VolumeRow.subject_key):
-                query = query.where(or_(key.is_(None), key != exclude_patient_key))
         with self._database.read() as session:
             return np.array(list(session.scalars(query)), dtype=np.int64)
 
