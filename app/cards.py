@@ -4,16 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from app.standing import above_pairs
 from app.words import literal_html, shown
 from raptor_search.catalog import VolumeRecord
 
-__all__ = ["above_pairs", "alt_text", "chips", "facts_line", "head", "picture"]
+__all__ = ["alt_text", "chips", "facts_line", "head", "picture"]
 
 PLANES = "axial, coronal and sagittal middle slices"
-
-MAX_PERCENTILE = 100.0
-BELOW_ALL = 99.9
-"""What is written of a percentile that rounding alone would make the greatest."""
 
 
 def alt_text(record: VolumeRecord) -> str:
@@ -39,13 +36,6 @@ def head(*, rank: int, score: float, percentile: float | None, exact: bool, case
         f'<div class="rs-head"><span class="rs-rank">{rank}</span><span class="rs-score">{score:.3f}</span>{above}'
         f'<span class="rs-quiet" title="{why}">{manner}</span><span class="rs-quiet rs-end">Case {case}</span></div>'
     )
-
-
-def above_pairs(percentile: float) -> str:
-    """How a score stands among pairs of different patients; "100.0%" only in words, where none of them is above it."""
-    if percentile >= MAX_PERCENTILE:
-        return "above all unrelated pairs"
-    return f"above {min(percentile, BELOW_ALL):.1f}% of unrelated pairs"
 
 
 def facts_line(record: VolumeRecord) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.address import fresh
 from app.cards import alt_text, chips, facts_line, picture
+from app.standing import above_pairs
 from app.words import column_name, literal, shown
 from raptor_search.archive import Archive
 
@@ -51,6 +52,8 @@ def neighbours(archive: Archive, case: int) -> None:
                 picture(archive.catalog.preview(hit.volume_id), alt_text(hit.record))
             with right:
                 st.markdown(f"**{hit.score:.3f}** · Case {hit.volume_id}")
+                if hit.percentile is not None:
+                    st.caption(above_pairs(hit.percentile))
                 st.caption(literal(", ".join(f"{name}: {value}" for name, value in hit.record.labels.items())))
 
 

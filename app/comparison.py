@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.filters import Asked
 from app.querying import Query
+from app.standing import WEAK, above_pairs, stands_out
 from app.words import literal_html, when
 from raptor_search.search import Hit, SearchResult
 
@@ -52,7 +53,7 @@ def comparison_html(
         f"the answer is {found}. Index version {version}, spec {literal_html(result.spec_fingerprint[:12])}. "
         "A score is a cosine, at most 1.</p>",
         '<div class="hits">',
-        *(_hit(hit, previews.get(hit.volume_id)) for hit in result.hits),
+        *(_hit(result, hit, previews.get(hit.volume_id)) for hit in result.hits),
         "</div>",
     ]
     body = "\n".join(parts)
@@ -62,13 +63,14 @@ def comparison_html(
     )
 
 
-def _hit(hit: Hit, png: bytes | None) -> str:
-    above = "" if hit.percentile is None else f", above {hit.percentile:.1f}% of unrelated pairs"
+def _hit(result: SearchResult, hit: Hit, png: bytes | None) -> str:
+    above = "" if hit.percentile is None else f", {above_pairs(hit.percentile)}"
     record = hit.record
     age = None if record.age is None else f"{record.age:g} years"
     facts = [record.modality, record.body_part, hit.metadata["patient"], record.sex, age]
     facts += [f"{name}: {value}" for name, value in record.labels.items()]
     facts += ["same bytes as the query"] if hit.duplicate else []
+    facts += [] if stands_out(result, hit) else [WEAK]
     facts += [f"stands for its equals: {_cases(hit.copies)}"] if hit.copies else []
     line = " · ".join(str(fact) for fact in facts if fact)
     title = f"Case {hit.volume_id}"

@@ -70,8 +70,9 @@ def _offer_drawing(archive: Archive, stored: StoredSpec, cohort: Cohort | None) 
     """The map to show, after offering to draw one where there is none or scans have come or gone since."""
     if cohort is None:
         st.write("The map puts scans that are alike close together. It has not been drawn for this archive yet.")
-        wanted = st.button("Draw the map", type="primary", icon=":material/scatter_plot:")
-        return _draw(archive, stored) if wanted else None
+        if st.button("Draw the map", type="primary", icon=":material/scatter_plot:"):
+            _draw(archive)
+        return None
     new, gone = changes(archive, stored, cohort)
     if new.size or gone.size:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -81,18 +82,19 @@ def _offer_drawing(archive: Archive, stored: StoredSpec, cohort: Cohort | None) 
                 icon=":material/update:",
             )
             if st.button("Draw it again", icon=":material/refresh:"):
-                return _draw(archive, stored) or cohort
+                _draw(archive)
     return cohort
 
 
-def _draw(archive: Archive, stored: StoredSpec) -> Cohort | None:
+def _draw(archive: Archive) -> None:
+    """Draw it and show the page anew, or say why not."""
     try:
         with st.spinner("Drawing the map: this takes from seconds to a few minutes", show_time=True):
             archive.draw_map()
     except RaptorError as error:
         say(error)
-        return None
-    return cohort_of(archive, stored)
+        return
+    st.rerun()  # what was said of the map before is not true of the new one
 
 
 def _names(archive: Archive, cohort: Cohort) -> list[str]:

@@ -17,6 +17,7 @@ from app.matching import explain, is_aligned
 from app.own_viewer import offer_viewer
 from app.querying import Query, answer, seen
 from app.session import open_archive
+from app.standing import WEAK, stands_out
 from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
 from app.viewer import Shown, viewer
@@ -27,7 +28,6 @@ from raptor_search.catalog import StoredSpec, VolumeRecord
 from raptor_search.errors import QueryError, RaptorError, ReadError, UsageError
 from raptor_search.readers.result import ReadResult
 from raptor_search.search import Hit, SearchResult
-from raptor_search.searching.background import least_percentile
 
 __all__ = ["show"]
 
@@ -39,8 +39,6 @@ COMPARE_PAGE = "views/compare.py"
 
 # Sentences on what a link asks for in vain.
 SHOWN_MISSING = 5
-
-WEAK = "does not stand out"
 
 CENTRED_ON = {
     "archive": "centred on the mean of this archive",
@@ -216,7 +214,7 @@ def _standing(result: SearchResult, asked: Asked) -> None:
             "No hit stands out: scans of different patients here are often as alike as the first.",
             icon=":material/search_off:",
         )
-    elif weak := sum(not _stands_out(result, hit) for hit in result.hits):
+    elif weak := sum(not stands_out(result, hit) for hit in result.hits):
         st.caption(
             f":material/info: {weak:,} of {count(len(result.hits), 'hit')}, marked \u201c{WEAK}\u201d: scans of "
             "different patients here are often as alike. Where all scans are of one kind, it may be of that kind."
@@ -231,11 +229,6 @@ def _background(result: SearchResult, asked: Asked) -> str:
     if _steered(asked):
         return "A steered search has no figure for how alike unrelated scans are: read its scores against one another."
     return "How alike unrelated scans are is not known here: read scores against one another."
-
-
-def _stands_out(result: SearchResult, hit: Hit) -> bool:
-    """Whether it is more alike than unrelated scans are, by the rule that the best hit is judged by."""
-    return hit.percentile is None or hit.percentile >= least_percentile(result.passed)
 
 
 def _look(archive: Archive, query: Query) -> None:
@@ -298,7 +291,7 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
         own = query.question.patient_key
         if own is not None and own in (hit.record.patient_key, hit.record.subject_key):
             marks.append("same patient")
-        if not _stands_out(result, hit):
+        if not stands_out(result, hit):
             marks.append(WEAK)
         if hit.copies:
             marks.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")

@@ -259,7 +259,9 @@ def test_a_case_that_is_gone_is_one_sentence(drawn: SmallArchive, page: OpenPage
     assert len(app.error) == 1
 
 
-def test_a_map_of_other_scans_says_how_many_came_and_went(small: SmallArchive, page: OpenPage) -> None:
+def test_a_map_of_other_scans_says_how_many_came_and_went_until_it_is_drawn_again(
+    small: SmallArchive, page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Archive.open(small.home) as archive:
         ids = archive.catalog.ids(archive.spec().id).tolist()
         store_map(archive, [*ids[:-2], 1000])
@@ -267,6 +269,11 @@ def test_a_map_of_other_scans_says_how_many_came_and_went(small: SmallArchive, p
     assert "2 scans came and 1 scan went" in app.warning[0].value
     assert [button.label for button in app.button].count("Draw it again") == 1
     assert sum(traces(app).values()) == 36
+    monkeypatch.setattr(Archive, "draw_map", lambda self: store_map(self, ids))
+    next(button for button in app.button if button.label == "Draw it again").click().run()
+    assert not app.exception
+    assert not app.warning
+    assert sum(traces(app).values()) == 37
 
 
 @pytest.mark.parametrize(("webgl", "points", "kind"), [(None, 20, ""), (False, 20, ""), (True, 30, "gl")])

@@ -7,8 +7,10 @@ import pytest
 from app.comparison import comparison_html
 from app.filters import Asked
 from app.querying import of_case
+from app.standing import above_pairs
 from app.words import literal_html
 from raptor_search.archive import Archive
+from raptor_search.searching.background import least_percentile
 from tests.app.archive import CANARY, SmallArchive
 from tests.app.conftest import OpenPage
 from tests.app.test_login import claims  # noqa: F401 - a fixture
@@ -36,7 +38,10 @@ def test_the_record_holds_every_hit_with_its_picture_and_needs_nothing_beside_it
     assert remarked in previews
     assert re.findall(r"· (Case \d+)</p>", document) == [f"Case {hit.volume_id}" for hit in result.hits]
     for hit in result.hits:
-        assert f"<strong>{hit.rank}. {hit.score:.3f}</strong>, above {hit.percentile:.1f}%" in document
+        assert f"<strong>{hit.rank}. {hit.score:.3f}</strong>, {above_pairs(hit.percentile or 0)} · " in document
+    weak = [hit.rank for hit in result.hits if (hit.percentile or 0) < least_percentile(result.passed)]
+    assert weak
+    assert document.count(" · does not stand out</p>") == len(weak)
     assert document.count("<img ") == len(result.hits)  # the query's, and all but one of the hits'
     assert document.count(literal_html(CANARY)) >= 3
     assert CANARY not in document

@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.address import NARROWED, fresh
-from app.cards import above_pairs
+from app.standing import above_pairs
 from raptor_search.archive import Archive
 from raptor_search.search import SearchResult
 from raptor_search.searching.background import least_percentile
