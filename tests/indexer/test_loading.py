@@ -56,6 +56,20 @@ def test_the_geometry_record_can_be_filtered_by(tmp_path: Path) -> None:
     assert known.reader == READER_VERSION
 
 
+def test_patient_study_series_and_institution_are_kept_as_keyed_hashes(tmp_path: Path) -> None:
+    for file in write_dicom_series(tmp_path / "a", blob(0), np.eye(4), modality="CT", patient_id="Jo", seed="a"):
+        dataset = pydicom.dcmread(file)
+        dataset.InstitutionName = "General"
+        dataset.save_as(file)
+    archive = drawn_archive(tmp_path / "home")
+    (source,) = (one for one in discover([tmp_path / "a"]) if isinstance(one, Source))
+    row, key = archive.catalog.volume(stored(archive, source, read(source))), archive.catalog.key
+    assert (row.patient_key, row.site_key) == (key.digest("patient", "Jo"), key.digest("site", "General"))
+    assert row.study_key == key.digest("study", dataset.StudyInstanceUID)
+    assert row.series_key == key.digest("series", dataset.SeriesInstanceUID)
+    assert len({row.patient_key, row.site_key, row.study_key, row.series_key, key.digest("site", "Jo")}) == 5
+
+
 def test_every_fact_of_the_readers_has_a_column_of_its_name() -> None:
     facts = {field.name for kind in (ScanMetadata, Geometry) for field in dataclasses.fields(kind)}
     assert facts <= set(TYPED_COLUMNS)
