@@ -116,7 +116,7 @@ def proposals(
         )
     else:
         _, graph = graph_of(archive.catalog, archive.spec(spec))
-        ids, notes = graph.ids, ()
+        ids, notes = graph.ids, _not_in(archive, graph.ids, spec)
         values = archive.catalog.column_values(label, ids)
         found = propose_by_spreading(
             graph,
@@ -245,6 +245,12 @@ def _vectors(
         return ids, vectors, ()
     note = f"{ids.size} scans: judged by the first 10 components of their embeddings"
     return ids, archive.catalog.prefixes(ids, stored.id), (note,)
+
+
+def _not_in(archive: Archive, ids: Int[np.ndarray, " n"], spec: str | None) -> tuple[str, ...]:
+    """What has to be said of the scans that a graph does not hold yet."""
+    absent = np.setdiff1d(archive.catalog.ids(archive.spec(spec).id), ids).size
+    return (f"{absent} scans came after the index and take no part: `raptor index` takes them in",) if absent else ()
 
 
 def _open(ids: Int[np.ndarray, " n"], values: Sequence[object], turned_down: set[int]) -> list[int]:

@@ -94,7 +94,7 @@ def find_clusters(graph: KnnGraph, *, min_size: int | None = None) -> Int[np.nda
     """
     n = len(graph)
     size = max(MIN_SIZE, round(MIN_SHARE * n)) if min_size is None else min_size
-    if n < 2 * size or graph.indices.shape[1] < MIN_SAMPLES:
+    if n < 2 * size or min(n - 1, graph.indices.shape[1]) < MIN_SAMPLES:
         return np.full(n, -1, np.int64)
     model = HDBSCAN(min_cluster_size=size, min_samples=MIN_SAMPLES, metric="precomputed", copy=True)
     found = np.asarray(model.fit(_distances(graph)).labels_, dtype=np.int64)

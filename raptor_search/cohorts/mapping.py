@@ -25,6 +25,9 @@ TRAIT_COLUMNS = ("modality", "body_part", "sex", "manufacturer", "model", "later
 
 SHOWN_OUTLIERS = 100
 
+ENOUGH = 25
+"""Neighbours that every scan keeps where others are removed, or the graph is built again: maps and votes take fewer."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -41,6 +44,7 @@ def graph_of(
 ) -> tuple[IndexVersion, KnnGraph]:
     """The nearest-neighbour graph of the index version that serves, built and stored where it is not there yet.
 
+    Scans that were removed since are not in it; where that takes too many neighbours of a scan it is built again.
     Up to 20,000 scans every pair is scored on full embeddings; above, the index proposes candidates that are.
 
     Raises:
@@ -51,7 +55,10 @@ def graph_of(
         raise QueryError(f"the archive {catalog.home} has no index yet: run `raptor index PATH --home {catalog.home}`")
     found = catalog.graph(version.id)
     if found is not None:
-        return version, KnnGraph(found.volume_ids, found.indices, found.scores, found.is_exact)
+        graph = KnnGraph(found.volume_ids, found.indices, found.scores, found.is_exact)
+        there = _restricted(graph, np.intersect1d(graph.ids, catalog.ids(stored.id)))
+        if len(there) == len(graph) or _has_enough(there):
+            return version, there
     ids = np.setdiff1d(catalog.ids(stored.id), catalog.newer_than(stored.id, version.last_embedding_id))
     mean = catalog.generation(version.generation_id).mean
     sketches = None
@@ -130,14 +137,14 @@ def place_scan(catalog: Catalog, stored: StoredSpec, vector: Float[np.ndarray, "
     if found is None or version is None:
         raise QueryError(f"the map is of an index that is gone: draw it again with `raptor map --home {catalog.home}`")
     mean = catalog.generation(version.generation_id).mean
-    row_of = {int(id_): row for row, id_ in enumerate(cohort.drawn.volume_ids)}
-    near = _nearest_on_map(catalog, stored, vector, mean, cohort.drawn.volume_ids)
-    graph = _restricted(
-        KnnGraph(found.volume_ids, found.indices, found.scores, found.is_exact), cohort.drawn.volume_ids
-    )
-    known = reference(cohort.drawn.coordinates, graph)
+    # Removed scans are still on the map; where the graph was built again since, they are not in it.
+    in_graph = np.isin(cohort.drawn.volume_ids, found.volume_ids)
+    ids, coordinates = cohort.drawn.volume_ids[in_graph], cohort.drawn.coordinates[in_graph]
+    row_of = {int(id_): row for row, id_ in enumerate(ids)}
+    near = _nearest_on_map(catalog, stored, vector, mean, ids)
+    graph = _restricted(KnnGraph(found.volume_ids, found.indices, found.scores, found.is_exact), ids)
     rows = np.array([[row_of[int(id_)] for id_ in near[0]]], np.int64)
-    return place(cohort.drawn.coordinates, rows, near[1][None], known)[0]
+    return place(coordinates, rows, near[1][None], reference(coordinates, graph))[0]
 
 
 def _nearest_on_map(
@@ -170,6 +177,12 @@ def _present(
     generation: Generation = catalog.generation(version.generation_id)
     ids, sketches, _ = sketch_all(catalog, stored, graph.ids)
     return _restricted(graph, ids), centred_sketches(sketches, generation.mean)
+
+
+def _has_enough(graph: KnnGraph) -> bool:
+    """Whether no scan has lost so many neighbours that a map or a vote would be short of them."""
+    wanted = min(ENOUGH, len(graph) - 1)
+    return bool(((graph.indices >= 0).sum(axis=1) >= wanted).all())
 
 
 def _restricted(graph: KnnGraph, ids: Ids) -> KnnGraph:

@@ -47,8 +47,9 @@ class Reference:
 
 
 def reference(coordinates: Float[np.ndarray, "n 2"], graph: KnnGraph) -> Reference:
-    """Place every scan of the map by its own neighbours."""
-    near, scores = graph.indices[:, :PLACED_BY], graph.scores[:, :PLACED_BY]
+    """Place every scan of the map that has neighbours by these."""
+    placed = (graph.indices >= 0).any(axis=1)
+    near, scores = graph.indices[placed, :PLACED_BY], graph.scores[placed, :PLACED_BY]
     _, spread, mean = _weigh(coordinates, near, scores)
     return Reference(np.sort(mean), np.sort(spread))
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from raptor_search.archive import Archive
+from raptor_search.catalog import NewVolume
 from raptor_search.cohort import cohort_map
 from raptor_search.cohorts import landmarks
 from raptor_search.cohorts.graph import build_graph
@@ -8,6 +10,7 @@ from raptor_search.cohorts.landmarks import landmark_map
 from raptor_search.cohorts.mapping import draw_map, graph_of, place_scan, stored_cohort
 from raptor_search.errors import QueryError
 from raptor_search.knn import neighbours
+from raptor_search.labelling import comparison, proposals
 from tests.labelled import LabelledArchive, labelled_archive
 
 
@@ -114,3 +117,66 @@ def test_a_map_keeps_the_findings_that_were_made_with_it(archive: LabelledArchiv
         assert [one.version_id for one in found] == [version.id] * 2
         assert stored_cohort(catalog, archive.stored).detail.map_id == later.id
         assert catalog.graph(version.id + 99) is None
+
+
+def test_removed_scans_leave_the_graph_the_next_map_and_what_is_proposed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RAPTOR_KEY_FILE", str(tmp_path / "archive.key"))
+    made = labelled_archive(tmp_path / "home", signal=3)
+    with made.open() as catalog:
+        draw_map(catalog, made.stored)
+        gone = [made.ids[row] for row, value in enumerate(made.truth) if value == "cyst"][:2]
+        catalog.remove(gone, author="test")
+        with monkeypatch.context() as patch:
+            patch.setattr("raptor_search.cohorts.mapping.build_graph", None)  # two of 120 are no reason
+            _, graph = graph_of(catalog, made.stored)
+        assert set(graph.ids.tolist()) == set(made.ids) - set(gone)
+        assert (graph.indices >= 0).sum(axis=1).min() >= 48
+
+        none = [made.ids[row] for row, value in enumerate(made.truth) if value == "none"]
+        others = [made.ids[row] for row, value in enumerate(made.truth) if value == "cyst"][2:]
+        catalog.remove([*others, *none[6:]], author="test")
+        stay = sorted(set(made.ids) - set(gone) - set(others) - set(none[6:]))
+        archive = Archive(made.home, made.key, catalog)
+        found = proposals(archive, "finding", method="diffusion")
+        assert {item.volume_id for item in found.items} < set(stay)
+        assert comparison(archive, "finding").subjects == found.subjects == 18
+
+        version, graph = graph_of(catalog, made.stored)
+        assert graph.ids.tolist() == stay
+        mean = catalog.generation(version.generation_id).mean
+        exact = neighbours(catalog.vectors(graph.ids, made.stored.id), k=len(stay) - 1, mean=mean)
+        np.testing.assert_allclose(graph.scores, exact.scores, atol=1e-5)
+        vector = catalog.vectors(stay[:1], made.stored.id)[0]
+        assert place_scan(catalog, made.stored, vector).confidence > 0.05  # on the map of all 120
+        again = draw_map(catalog, made.stored)
+        assert again.drawn.volume_ids.tolist() == stay
+        assert place_scan(catalog, made.stored, vector).confidence > 0.05
+
+
+def test_diffusion_says_which_scans_came_after_the_index(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RAPTOR_KEY_FILE", str(tmp_path / "archive.key"))
+    made = labelled_archive(tmp_path / "home", patients=9, labelled=6)
+    with made.open() as catalog:
+        archive = Archive(made.home, made.key, catalog)
+        assert not any("came after" in note for note in proposals(archive, "finding", method="diffusion").notes)
+        later = catalog.commit_volume(
+            NewVolume(
+                source_key=made.key.digest("source", "later"),
+                locator="/scans/later.nii.gz",
+                size=1,
+                mtime_ns=1,
+                content_key=made.key.digest("content", "later"),
+                format="nifti",
+                shape=(4, 5, 6),
+                spacing=(1.0, 1.0, 2.0),
+                orientation="RAS",
+                oriented=True,
+                spec_id=made.stored.id,
+                vector=catalog.vectors(made.ids[:1], made.stored.id)[0] + 1,
+                intensity_rule="percentile",
+            )
+        )
+        found = proposals(archive, "finding", method="diffusion")
+        assert later not in {item.volume_id for item in found.items}
+        assert "1 scans came after the index and take no part: `raptor index` takes them in" in found.notes
+        assert later in {item.volume_id for item in proposals(archive, "finding").items}
