@@ -20,7 +20,7 @@ from raptor_search.statistics.efficiency import CurvePoint, efficiency_curve
 from raptor_search.statistics.evaluation_setup import (
     check_classes,
     check_parts,
-    check_tested,
+    check_subjects,
     class_notes,
     set_up,
     tested_notes,
@@ -184,11 +184,11 @@ def evaluate_classes(
     read = read_classes(labels, name=name)
     setup = set_up(vectors, read.codes >= 0, groups, splits, name, is_centred)
     codes = read.codes[setup.rows]
-    check_classes(codes, setup.subjects, read.names, name)
     division = setup.divide(codes, seed)
     parts, subjects = division.parts, division.subjects
+    check_subjects(parts, subjects, name)
+    check_classes(codes, subjects, read.names, name)
     check_parts(parts, codes, read.names, name)
-    check_tested(parts, subjects, name)
     lists = {key: run_lists(gram, codes, parts) for key, gram in setup.grams.items()}
     runs = {
         (key, method): run_classes(gram, codes, subjects, parts, method=method, classes=len(read.names))
@@ -255,7 +255,7 @@ def evaluate_numbers(
     quintiles = np.searchsorted(np.quantile(values, [0.2, 0.4, 0.6, 0.8]), values).astype(np.int64)
     division = setup.divide(quintiles, seed)
     parts, subjects = division.parts, division.subjects
-    check_tested(parts, subjects, name)
+    check_subjects(parts, subjects, name)
     runs = {
         (key, method): run_numbers(gram, values, subjects, parts, method=method)
         for key, gram in setup.grams.items()

@@ -20,7 +20,7 @@ __all__ = [
     "SetUp",
     "check_classes",
     "check_parts",
-    "check_tested",
+    "check_subjects",
     "class_notes",
     "set_up",
     "tested_notes",
@@ -169,12 +169,17 @@ def check_parts(parts: Sequence[Part], codes: Int[np.ndarray, " n"], names: Sequ
                 )
 
 
-def check_tested(parts: Sequence[Part], subjects: Int[np.ndarray, " n"], label: str) -> None:
-    """Refuse a given split that tests one subject: nothing tells how far its figures would spread.
+def check_subjects(parts: Sequence[Part], subjects: Int[np.ndarray, " n"], label: str) -> None:
+    """Refuse too few subjects once near-duplicates are joined, and a given split that tests a single one.
 
     Raises:
-        QueryError: it does.
+        QueryError: then.
     """
+    if (count := len(np.unique(subjects))) < MIN_SUBJECTS:
+        raise QueryError(
+            f"label '{label}': near-duplicates are filed under different subjects, and joining these leaves {count}; "
+            f"expected at least {MIN_SUBJECTS}"
+        )
     if len(parts) == 1 and len(np.unique(subjects[parts[0].test])) < 2:
         raise QueryError(f"label '{label}': the test part of the given split has one subject only; expected two")
 

@@ -93,6 +93,9 @@ def _fitted(features: Features, codes: Int[np.ndarray, " t"], penalty: float, cl
     if len(present) == 1:
         probabilities[:, present[0]] = 1.0
         return probabilities
+    if not features.train.shape[1]:  # all training scans are the same: the model is its intercept
+        probabilities[:, present] = np.bincount(codes)[present] / len(codes)
+        return probabilities
     with warnings.catch_warnings():
         # The steps are far beyond what the answers can be told apart at.
         warnings.filterwarnings("ignore", category=ConvergenceWarning)

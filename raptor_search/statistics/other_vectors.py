@@ -20,6 +20,9 @@ SPLITS = ("train", "val", "test")
 
 EXPECTED = "expected numpy.savez of `vectors` (n, d) with `files` (n), or of `train`, `val` and `test` (n, d)"
 
+LARGEST = 1e12
+"""Inner products of vectors of such numbers still fit into float32."""
+
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 """By version of the npy format."""
 
@@ -33,7 +36,7 @@ def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "
 
     Raises:
         UsageError: the file cannot be read, has another layout, lacks a scan or names one twice, or its vectors are
-            not finite.
+            not finite, or too large.
     """
     try:
         with np.load(path, allow_pickle=False) as held:
@@ -55,6 +58,8 @@ def read_other_vectors(path: Path, sources: Sequence[str]) -> Real[np.ndarray, "
     vectors = named.vectors[[row for row in rows if row is not None]]
     if not np.isfinite(vectors).all():
         raise UsageError(f"{path}: some numbers of its vectors are not finite; mend them and try again")
+    if np.abs(vectors.astype(np.float64)).max(initial=0) > LARGEST:
+        raise UsageError(f"{path}: some numbers of its vectors are beyond {LARGEST:g}; scale them and try again")
     return vectors
 
 
@@ -98,8 +103,9 @@ def _by_name(path: Path, arrays: dict[str, np.ndarray]) -> _Named:
             raise UsageError(f"{path}: the splits have vectors of different lengths; {EXPECTED}")
         vectors = np.concatenate([arrays[split] for split in there])
         names = [f"{split}_{n}" for split in there for n in range(len(arrays[split]))]
-    if vectors.dtype.kind not in "fiu":
-        raise UsageError(f"{path}: vectors of type {vectors.dtype}; {EXPECTED} of numbers")
+    if vectors.dtype.kind not in "fiu" or not vectors.shape[1]:
+        what = f"type {vectors.dtype}" if vectors.shape[1] else "length 0"
+        raise UsageError(f"{path}: vectors of {what}; {EXPECTED} of numbers")
     return _Named(vectors, names)
 
 

@@ -190,11 +190,16 @@ def test_vectors_that_lack_scans_or_are_none_are_one_clear_line(raptor: Raptor, 
     (tmp_path / "text.npz").write_text("no vectors")
     np.savez(tmp_path / "other.npz", images=np.ones(3))
     np.savez(tmp_path / "paths.npz", vectors=np.ones((1, 4)), files=np.array([Path("0.nii.gz")]))
+    files = np.array([f"{n}.nii.gz" for n in range(120)])
+    np.savez(tmp_path / "empty.npz", vectors=np.ones((120, 0)), files=files)
+    np.savez(tmp_path / "huge.npz", vectors=np.full((120, 4), 1e30), files=files)
     for name, words in (
         ("few", "lacks 89 of 90 scans"),
         ("text", "cannot be read as an npz file of vectors; expected numpy.savez of `vectors` (n, d) with `files`"),
         ("other", "holds no vectors"),
         ("paths", "`files` holds Python objects, which are not read; write np.array(names, dtype=str)"),
+        ("empty", "vectors of length 0"),
+        ("huge", "some numbers of its vectors are beyond 1e+12; scale them and try again"),
     ):
         compare = ("--compare", f"X={tmp_path / name}.npz")
         one_line(raptor("evaluate", "finding", "--home", home, *compare, *QUICK), words)

@@ -228,3 +228,28 @@ def test_where_one_tested_subject_alone_has_anything_to_find_the_figures_are_its
     (precision,) = (one for one in found.vectors[0].retrieval if one.name == "P@1")
     assert 0 <= precision.low <= precision.value <= precision.high <= 1
     assert np.isnan(found.vectors[0].by_class[2]).all()  # nothing to find in training
+
+
+def test_where_joined_near_duplicates_leave_too_few_it_is_refused():
+    rng = np.random.default_rng(13)
+    one = rng.normal(size=(2, 24))
+    vectors = one[np.arange(40) % 2] + 1e-4 * rng.normal(size=(40, 24))  # two scans, each under twenty names
+    labels = [f"c{n % 2}" for n in range(40)]
+    with pytest.raises(QueryError, match="joining these leaves 2; expected at least 5"):
+        evaluate(vectors, labels)
+    with pytest.raises(QueryError, match="joining these leaves 2; expected at least 5"):
+        evaluate_numbers({"own": vectors}, np.arange(40.0).tolist())
+    others = rng.normal(size=(30, 24))
+    both = np.concatenate([others, vectors[::2]])
+    with pytest.raises(QueryError, match="'b' has one subject only"):
+        evaluate(both, ["a"] * 30 + ["b"] * 20)
+
+
+def test_a_method_whose_vectors_are_all_the_same_is_at_chance():
+    vectors, labels, groups = draw_cohort(14)
+    found = evaluate_classes(
+        {"own": vectors, "flat": np.ones((120, 3))}, labels, groups, with_curve=False, resamples=60
+    )
+    for method in found.methods:
+        auroc = method.figure("AUROC")
+        assert (auroc.value == 0.5) == (method.vectors == "flat")

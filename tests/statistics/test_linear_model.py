@@ -53,6 +53,13 @@ def test_one_class_to_learn_from_is_always_answered():
     assert (found.test == [0, 1, 0]).all()
 
 
+def test_training_scans_that_are_all_the_same_tell_the_frequencies_of_their_classes():
+    _, codes, train, val, test = draw(3)
+    found = logistic(Gram(np.ones((len(codes), 7))), train[:-1], val, test, codes, classes=3)
+    shares = np.bincount(codes[train[:-1]]) / (len(train) - 1)
+    np.testing.assert_allclose(found.test, np.tile(shares, (len(test), 1)))
+
+
 def test_ridge_regression_is_scikit_learns():
     vectors, _, train, val, test = draw(4)
     values = vectors[:, 0] * 5 + 40
