@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.cards import alt_text, facts_line, picture
 from app.facets import forget_facets
 from app.guidance import say
 from app.review import Step, last_step, remember
@@ -105,8 +106,13 @@ def by_hand(archive: Archive, stored: StoredSpec, label: str) -> None:
     """A value for a scan that no file gave one, so that a new label can begin."""
     known = label in archive.catalog.label_names()
     values = archive.catalog.value_counts(label, stored.id, limit=OFFERED_VALUES) if known else {}
-    with st.form("by hand", width=420):
+    left, right = st.columns(2, gap="large")
+    with left:
         case = st.number_input("Case number", min_value=1, step=1, value=None, key="case by hand")
+    if case is not None:
+        with right:
+            _look(archive, int(case), label)
+    with left, st.form("by hand"):
         typed = st.selectbox(
             "Value",
             [str(value) for value in values],
@@ -126,6 +132,18 @@ def by_hand(archive: Archive, stored: StoredSpec, label: str) -> None:
                 say(error)
                 return
             _changed(f"Case {case}: value given")
+
+
+def _look(archive: Archive, case: int, label: str) -> None:
+    """The scan that the number names, so that a slip of the finger is seen."""
+    try:
+        record = archive.catalog.volume(case)
+    except RaptorError as error:
+        say(error)
+        return
+    picture(archive.catalog.preview(case), alt_text(record))
+    facts_line(record)
+    st.caption(f"{literal(label)} now: {literal(record.labels.get(label, 'no value'))}")
 
 
 def _changed(message: str) -> None:

@@ -24,6 +24,7 @@ DEEDS = {
 
 NAMED = 20
 SAID = "what was removed"
+TYPED = "scans to remove"
 
 
 class _Which(TypedDict, total=False):
@@ -40,10 +41,11 @@ def removal(archive: Archive) -> None:
         return
     st.header("Remove or erase scans", anchor=False)
     if said := st.session_state.pop(SAID, None):
+        st.session_state[TYPED] = ""  # what was typed names nothing any more
         st.success(said, icon=":material/done:")
     deed = st.radio("What is to be done", list(DEEDS), captions=list(DEEDS.values()), key="deed", horizontal=True)
     way = st.radio("Which scans", WAYS if deed == "Remove" else WAYS[:2], key="which scans", horizontal=True)
-    text = st.text_input(way, placeholder=PLACEHOLDERS[way], key="scans to remove").strip()
+    text = st.text_input(way, placeholder=PLACEHOLDERS[way], key=TYPED).strip()
     if not text:
         return
     try:

@@ -1,9 +1,10 @@
 """How a score stands among those of unrelated scans, in words: on a card, beside a comparison, in the record."""
 
+from app.querying import Query
 from raptor_search.search import Hit, SearchResult
 from raptor_search.searching.background import least_percentile
 
-__all__ = ["WEAK", "above_pairs", "stands_out"]
+__all__ = ["WEAK", "above_pairs", "marks", "stands_out"]
 
 WEAK = "does not stand out"
 """What marks a hit that does not."""
@@ -26,3 +27,16 @@ def stands_out(result: SearchResult, hit: Hit) -> bool:
     Where that is not known it is not denied.
     """
     return hit.percentile is None or hit.percentile >= least_percentile(result.passed)
+
+
+def marks(query: Query, result: SearchResult, hit: Hit) -> list[str]:
+    """What must not be missed about a hit."""
+    found = ["same bytes as the query"] if hit.duplicate else []
+    own = query.question.patient_key
+    if own is not None and own in (hit.record.patient_key, hit.record.subject_key):
+        found.append("same patient")
+    if not stands_out(result, hit):
+        found.append(WEAK)
+    if hit.copies:
+        found.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")
+    return found

@@ -67,8 +67,8 @@ def _contents(archive: Archive, known: Facets) -> None:
             config={"displayModeBar": False},
             alt="How many scans the archive had at the end of each day on which scans came",
         )
-    sites = by_site(archive.catalog)
-    charts = {column_name(name): counts for name, counts in known.columns.items()} | {"Site": sites} | known.labels
+    charts = {column_name(name): counts for name, counts in known.columns.items()}
+    charts |= {"Institution": by_site(archive.catalog)} | known.labels
     columns = st.columns(3, gap="large")
     for number, (name, counts) in enumerate(charts.items()):
         with columns[number % len(columns)]:

@@ -12,7 +12,7 @@ from app.matching import is_aligned
 from app.own_viewer import offer_viewer
 from app.querying import Query
 from app.session import open_archive
-from app.standing import WEAK, stands_out
+from app.standing import marks
 from app.viewer import Shown, viewer
 from app.words import literal
 from raptor_search.archive import Archive
@@ -52,7 +52,7 @@ def show() -> None:
     _heads(query, record, parts, found[1] if found else None)
     aligned = is_aligned(query.question.stored.spec)
     _scans(archive, query, record, parts, aligned=aligned)
-    chips(record.labels, [WEAK] if found and not stands_out(*found) else [])
+    chips(record.labels, marks(query, *found) if found else [])
     st.caption(
         f"The score of {parts.score:.3f} is a sum over the cells of the three planes: orange ones speak for the match, "
         f"blue ones against it. {AVERAGES}"

@@ -17,7 +17,7 @@ from app.matching import explain, is_aligned
 from app.own_viewer import offer_viewer
 from app.querying import Query, answer, seen
 from app.session import open_archive
-from app.standing import WEAK, stands_out
+from app.standing import WEAK, marks, stands_out
 from app.steering import EMPTY, add_example, take_region
 from app.uploads import title
 from app.viewer import Shown, viewer
@@ -187,6 +187,8 @@ def _query_card(archive: Archive, query: Query, asked: Asked | None, result: Sea
         with right:
             st.subheader(literal(query.title), anchor=False)
             st.write(literal(" · ".join(query.facts)))
+            if query.question.patient_key is None:
+                st.caption("It names no patient: hits of the same one cannot be marked or left out.")
             steered = "" if asked is None else _steered(asked)
             if steered:
                 st.write(literal(steered))
@@ -287,15 +289,7 @@ def _hit(archive: Archive, query: Query, result: SearchResult, hit: Hit) -> None
         head(rank=hit.rank, score=hit.score, percentile=hit.percentile, exact=hit.exact, case=hit.volume_id)
         picture(archive.catalog.preview(hit.volume_id), alt_text(hit.record))
         facts_line(hit.record)
-        marks = ["same bytes as the query"] if hit.duplicate else []
-        own = query.question.patient_key
-        if own is not None and own in (hit.record.patient_key, hit.record.subject_key):
-            marks.append("same patient")
-        if not stands_out(result, hit):
-            marks.append(WEAK)
-        if hit.copies:
-            marks.append(f"stands for its equals: {', '.join(f'case {case}' for case in hit.copies)}")
-        chips(hit.record.labels, marks)
+        chips(hit.record.labels, marks(query, result, hit))
         with st.container(horizontal=True):
             if st.button("Compare", key=f"compare {hit.rank}", icon=":material/compare:", type="tertiary"):
                 own_address = {} if query.case is None else {"case": str(query.case)}

@@ -82,7 +82,7 @@ def test_the_page_counts_what_is_there_when_it_came_and_the_room_it_takes(small:
     charts = [json.loads(chart.proto.spec)["data"][0] for chart in app.get("plotly_chart")]
     assert charts[0]["y"] == ["MR", "CT"]
     assert "All of them came on 20" in said(app)
-    assert {"Site", "Modality"} <= {text.value.strip("*") for text in app.markdown}
+    assert {"Institution", "Modality"} <= {text.value.strip("*") for text in app.markdown}
 
 
 def test_the_archives_growth_is_a_line_over_the_days(
@@ -238,6 +238,8 @@ def test_scans_are_removed_once_the_words_were_typed(small: SmallArchive, page: 
     app.button(key="do it").click().run()
     assert not app.exception
     assert [text.value for text in app.success] == ["2 scans removed."]
+    assert not app.error
+    assert app.text_input(key="scans to remove").value == ""
     assert numbers(app)["Scans"] == "35"
     with Archive.open(small.home) as archive:
         assert 1 not in archive.catalog.ids(archive.spec().id)

@@ -51,6 +51,8 @@ def test_an_upload_and_its_own_scan_lie_side_by_side_with_the_score_over_them(
     app = compared(upload(page(), small.scan))
     assert not app.exception
     assert not app.error
+    assert "same bytes as the query" in said(app)
+    assert "same patient" in said(app)
     ((plain, voxels),) = viewers(app)
     assert [scan["title"] for scan in plain["scans"]] == [small.scan.name, f"Case {small.scan_case}"]
     _, scan = read_file(small.scan)

@@ -180,7 +180,9 @@ def test_a_label_with_too_few_values_goes_on_by_hand(small: SmallArchive, page: 
     app = open_label(page, "quality")
     assert "quality" in app.error[0].value
     app.button_group(key="part").set_value("By hand").run()
-    app.number_input(key="case by hand").set_value(3)
+    app.number_input(key="case by hand").set_value(3).run()
+    assert len(app.image) == 1
+    assert "quality now: no value" in said(app)
     app.selectbox(key="value by hand").select("poor")
     next(button for button in app.button if button.label == "Give this value").click().run()
     assert not app.exception

@@ -107,6 +107,14 @@ def test_other_patients_only_leaves_the_querys_patient_out(small: SmallArchive, 
         assert cases(app) == [hit.volume_id for hit in archive.search(1, exclude_same_patient=True).hits]
 
 
+def test_an_upload_that_names_no_patient_says_that_none_is_marked(small: SmallArchive, page: OpenPage) -> None:
+    app = upload(page(), small.scan, "head.nii.gz")
+    assert len(hits(app)) == 10
+    assert "It names no patient" in said(app)
+    assert "same patient" not in said(app)
+    assert "It names no patient" not in said(page(case="1"))
+
+
 @pytest.mark.parametrize("condition", ["nothing = 'x'", "modality = ", "1; DROP TABLE volume", "a = 'b' " * 2000])
 def test_a_condition_that_cannot_be_is_one_sentence(small: SmallArchive, page: OpenPage, condition: str) -> None:
     app = page(case="1")
