@@ -3,7 +3,7 @@ import pytest
 
 from raptor_search.knn import Neighbours
 from raptor_search.statistics.gram import Gram
-from raptor_search.statistics.leaks import duplicate_threshold, find_leaks, joined
+from raptor_search.statistics.leaks import DuplicatePair, find_leaks, joined
 
 
 def nearest(vectors, subjects, k=10):
@@ -56,12 +56,9 @@ def test_pairs_on_two_sides_of_a_split_and_subjects_that_straddle_are_counted():
 
 
 def test_joining_follows_chains():
-    scores = np.array([[0.99], [0.99], [0.99], [0.1]])
-    found = Neighbours(np.array([[1], [2], [1], [0]]), scores)
-    leaks = find_leaks(found, np.arange(4))
-    assert duplicate_threshold(found) < 0.999
-    if leaks.pairs:
-        assert joined(np.arange(4), leaks.pairs).tolist() == [0, 0, 0, 1]
+    chain = [DuplicatePair(1, 2, 0.99, crosses=False), DuplicatePair(0, 1, 0.98, crosses=False)]
+    assert joined(np.arange(4), chain).tolist() == [0, 0, 0, 1]
+    assert joined(np.array([5, 5, 7, 9]), chain).tolist() == [0, 0, 0, 1]
 
 
 def test_an_archive_without_neighbours_has_no_duplicates():
