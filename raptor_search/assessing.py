@@ -125,8 +125,10 @@ def assess(
     _check_names([OWN, *map(_spec_name, others)], compare or {})
     condition = parse_where(where) if where else None
     ids = catalog.ids(stored.id, condition)
-    if not ids.size:
-        reasons = unmet(catalog, stored.id, condition) if condition else []
+    if not ids.size and condition is None:
+        raise QueryError(f"the archive {archive.home} holds no scans yet: run `raptor index PATH`")
+    if not ids.size and condition:
+        reasons = unmet(catalog, stored.id, condition)
         raise QueryError("; ".join(["no scan passes the filter; expected at least a few: widen --where", *reasons]))
     labels = catalog.column_values(label, ids)
     known = np.array([value is not None for value in labels], bool)

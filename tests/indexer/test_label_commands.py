@@ -172,6 +172,13 @@ def test_what_cannot_be_evaluated_is_one_clear_line(
     one_line(raptor("evaluate", *words, "--home", home, *QUICK), *expected)
 
 
+def test_an_archive_whose_scans_are_all_gone_is_said_to_be_empty(raptor: Raptor, home: Path) -> None:
+    archive = labelled_archive(home)
+    with archive.open() as catalog:
+        catalog.remove(archive.ids, author="test")
+    one_line(raptor("evaluate", "sex", "--home", home, *QUICK), "holds no scans yet: run `raptor index PATH`")
+
+
 def test_a_class_of_one_patient_is_left_out_as_the_refusal_says(raptor: Raptor, home: Path) -> None:
     archive = labelled_archive(home)
     with archive.open() as catalog:
