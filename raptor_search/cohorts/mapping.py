@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int
 from raptor_search.catalog import Catalog, Generation, Ids, IndexVersion, MapDetail, StoredMap, StoredSpec
 from raptor_search.cohort import DEFAULT_MAP_NEIGHBOURS, MIN_SCANS, cohort_map
 from raptor_search.cohorts.clusters import describe_clusters, find_clusters, find_outliers
-from raptor_search.cohorts.graph import EXACT_UP_TO, KnnGraph, build_graph
+from raptor_search.cohorts.graph import EXACT_UP_TO, GRAPH_NEIGHBOURS, KnnGraph, build_graph
 from raptor_search.cohorts.landmarks import LANDMARKS_FROM, landmark_map
 from raptor_search.cohorts.map_quality import map_quality
 from raptor_search.cohorts.placing import PLACED_BY, Placement, place, reference
@@ -86,8 +86,12 @@ def draw_map(
     """Lay the scans of the index out, find clusters and outliers, say how far to trust it, and store it all.
 
     Raises:
-        QueryError: too few scans, or no index.
+        QueryError: too few scans, no index, or more neighbours than the graph has.
     """
+    if not 2 <= n_neighbours <= GRAPH_NEIGHBOURS + 1:
+        raise QueryError(
+            f"a map of {n_neighbours} neighbours; expected 2 to {GRAPH_NEIGHBOURS + 1}, the scan itself included"
+        )
     if catalog.count(stored.id) < MIN_SCANS:
         raise QueryError(
             f"{catalog.count(stored.id)} scans; a map takes at least {MIN_SCANS}: index more with `raptor index PATH`"

@@ -104,6 +104,9 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch) -> None:
     with few.open() as catalog:
         with pytest.raises(QueryError, match="4 scans; a map takes at least 5"):
             draw_map(catalog, few.stored)
+        for count in (1, 52):
+            with pytest.raises(QueryError, match=f"a map of {count} neighbours; expected 2 to 51"):
+                draw_map(catalog, few.stored, n_neighbours=count)
         with pytest.raises(QueryError, match="no map is drawn for this archive: run `raptor map"):
             place_scan(catalog, few.stored, np.zeros(72))
 
