@@ -20,6 +20,7 @@ from raptor_search.statistics.figures import RESAMPLES
 from raptor_search.statistics.other_vectors import read_other_vectors
 from raptor_search.statistics.protocol import METHODS, Method
 from raptor_search.statistics.published import PUBLISHED, PublishedFigures, data_set_of
+from raptor_search.statistics.splitting import is_split
 
 __all__ = ["COLUMNS", "Assessment", "assess"]
 
@@ -151,8 +152,10 @@ def assess(
         vectors[OWN] = np.zeros((len(labels), 1))
     patients = catalog.patient_keys(ids)
     # Only the default may be absent: a split asked for by name is never passed over in silence.
-    is_split = split != DEFAULT_SPLIT or split in catalog.columns()
-    splits = catalog.column_values(split, ids) if is_split else None
+    has_split = split != DEFAULT_SPLIT or split in catalog.columns()
+    splits = catalog.column_values(split, ids) if has_split else None
+    if splits is not None and split != DEFAULT_SPLIT and not is_split(splits):
+        raise QueryError(f"column '{split}' names no training and test scans; expected values train, val and test")
     if as_number:
         evaluation = evaluate_numbers(
             vectors, labels, patients, splits=splits, name=label, methods=methods, resamples=resamples, seed=seed

@@ -25,6 +25,9 @@ TRAIT_COLUMNS = ("modality", "body_part", "sex", "manufacturer", "model", "later
 
 SHOWN_OUTLIERS = 100
 
+MAX_SEED = 2**32 - 1
+"""What NumPy's generator in umap-learn takes."""
+
 ENOUGH = 25
 """Neighbours that every scan keeps where others are removed, or the graph is built again: maps and votes take fewer."""
 
@@ -86,12 +89,14 @@ def draw_map(
     """Lay the scans of the index out, find clusters and outliers, say how far to trust it, and store it all.
 
     Raises:
-        QueryError: too few scans, no index, or more neighbours than the graph has.
+        QueryError: too few scans, no index, more neighbours than the graph has, or a seed out of range.
     """
     if not 2 <= n_neighbours <= GRAPH_NEIGHBOURS + 1:
         raise QueryError(
             f"a map of {n_neighbours} neighbours; expected 2 to {GRAPH_NEIGHBOURS + 1}, the scan itself included"
         )
+    if not 0 <= seed <= MAX_SEED:
+        raise QueryError(f"seed {seed}; expected 0 to {MAX_SEED}")
     if catalog.count(stored.id) < MIN_SCANS:
         raise QueryError(
             f"{catalog.count(stored.id)} scans; a map takes at least {MIN_SCANS}: index more with `raptor index PATH`"

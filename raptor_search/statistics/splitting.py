@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from raptor_search.statistics.classes import LabelValue
 
-__all__ = ["FOLDS", "Part", "fold_numbers", "folds", "given_split"]
+__all__ = ["FOLDS", "Part", "fold_numbers", "folds", "given_split", "is_split"]
 
 FOLDS = 5
 """Each fifth of the subjects is tested once, by models of three fifths, validated on the one before it."""
@@ -33,6 +33,11 @@ class Part:
     train: Int[np.ndarray, " t"]
     val: Int[np.ndarray, " v"]
     test: Int[np.ndarray, " e"]
+
+
+def is_split(values: Sequence[LabelValue]) -> bool:
+    """Whether a column names both training and test scans."""
+    return {"train", "test"} <= {SPLIT_NAMES.get(str(value).strip().lower()) for value in values}
 
 
 def given_split(values: Sequence[LabelValue], subjects: Int[np.ndarray, " n"]) -> tuple[Part | None, tuple[str, ...]]:

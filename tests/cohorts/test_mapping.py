@@ -104,6 +104,8 @@ def test_what_is_not_there_is_said(tmp_path, monkeypatch) -> None:
     with few.open() as catalog:
         with pytest.raises(QueryError, match="4 scans; a map takes at least 5"):
             draw_map(catalog, few.stored)
+        with pytest.raises(QueryError, match="seed 4294967296; expected 0 to 4294967295"):
+            draw_map(catalog, few.stored, seed=2**32)
         for count in (1, 52):
             with pytest.raises(QueryError, match=f"a map of {count} neighbours; expected 2 to 51"):
                 draw_map(catalog, few.stored, n_neighbours=count)

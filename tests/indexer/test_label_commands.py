@@ -162,6 +162,7 @@ def test_a_number_is_evaluated_as_one(raptor: Raptor, home: Path) -> None:
         ),
         (("format",), ("format", "have the value 'nifti'")),
         (("finding", "--split", "fold"), ("no column 'fold'",)),
+        (("finding", "--split", "manufacturer"), ("column 'manufacturer' names no training and test scans",)),
         (("finding", "--report", "no-folder/report.html"), ("there is no folder no-folder",)),
     ],
 )
