@@ -18,7 +18,7 @@ from indexer.loading import Loader
 from indexer.new_archive import undone_on_failure
 from indexer.progress import Progress, Silent
 from indexer.read_ahead import read_ahead
-from indexer.recipe import Options, refuse_without_rule, resolve
+from indexer.recipe import Options, refuse_without_rule, resolve, with_weights
 from indexer.stages import Stages
 from raptor_search.archive import Archive
 from raptor_search.catalog import StoredSpec
@@ -185,7 +185,7 @@ class _Run:
     ) -> None:
         self.archive = archive
         self.catalog = archive.catalog
-        self.options = options
+        self.options = with_weights(archive, options)
         self.add_spec = add_spec
         self.tables = tables
         self.keep = keep

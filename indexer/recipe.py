@@ -1,7 +1,7 @@
 """Which embedding a run makes: the options given, the archive's own spec for the rest, never a mix of two."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -11,7 +11,7 @@ from raptor_search.errors import SpecError, UsageError
 from raptor_search.readers import Source
 from raptor_search.specs import PRESETS, EmbeddingSpec, Precision, check_projection
 
-__all__ = ["DEFAULT_ENCODER", "Options", "refuse_without_rule", "resolve"]
+__all__ = ["DEFAULT_ENCODER", "Options", "refuse_without_rule", "resolve", "with_weights"]
 
 DEFAULT_ENCODER = "dinov2-large"
 """The paper's encoder."""
@@ -91,6 +91,16 @@ class Options:
             precision=precision,
         )
         return encoder, spec_for(encoder, recipe, components=components, seed=seed)
+
+
+def with_weights(archive: Archive, options: Options) -> Options:
+    """These options, with the checkpoint that the archive has used for their encoder where they name none."""
+    stored = archive.catalog.default_spec()
+    if options.weights is not None or stored is None:
+        return options
+    name = options.encoder or stored.spec.encoder
+    used = (archive.weights(one) for one in archive.catalog.specs() if one.spec.encoder == name)
+    return replace(options, weights=next((path for path in used if path is not None), None))
 
 
 def resolve(archive: Archive, options: Options, *, add_spec: bool) -> tuple[Encoder, EmbeddingSpec]:

@@ -158,6 +158,9 @@ def _stacked(frames: Sequence[Frame], lie: Stack, turned: tuple[int, ...]) -> ND
 
 def _pixels(frames: Sequence[Frame], turned: tuple[int, ...]) -> NDArray[np.generic]:
     """Real-world values [slice, row, column] of frames in their order, `turned` axes of each image reversed."""
+    bare = sum(not frame.is_scaled for frame in frames)
+    if 0 < bare < len(frames):
+        raise ReadError("unreadable", f"{bare} of {len(frames)} images without a rescale slope that the others have")
     kinds = {frame.pixels for frame in frames}
     scalings = {frame.scaling for frame in frames}
     dtype = np.result_type(*(scaled_dtype(kind.dtype, kind.bits, scalings) for kind in kinds))

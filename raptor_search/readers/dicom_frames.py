@@ -18,6 +18,9 @@ __all__ = ["Frame", "PixelKind", "frames_of", "places_of"]
 QUANTITATIVE = frozenset({"CT", "PT"})
 """Modalities whose numbers mean something whatever the display polarity."""
 
+UNSCALED = (1.0, 0.0)
+"""Slope and intercept of a file that says neither."""
+
 
 @dataclass(frozen=True)
 class PixelKind:
@@ -53,6 +56,7 @@ class Frame:
         pixels: how the numbers are to be understood.
         facts: what tells it from other images of its position; empty where it was not asked for.
         is_tile: whether it is a tile of a mosaic.
+        is_scaled: whether the file says the scaling; 1 and 0 are taken where it does not.
     """
 
     path: Path
@@ -65,6 +69,7 @@ class Frame:
     pixels: PixelKind
     facts: Facts = ()
     is_tile: bool = False
+    is_scaled: bool = True
 
 
 def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame]:
@@ -96,9 +101,10 @@ def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame
             position=_numbers(places, "ImagePositionPatient", 3),
             cosines=_numbers(places, "ImageOrientationPatient", 6),
             spacing=_numbers(places, "PixelSpacing", 2),
-            scaling=_scaling(places),
+            scaling=_scaling(places) or UNSCALED,
             pixels=kind,
             facts=facts_of(places) if facts else (),
+            is_scaled=_scaling(places) is not None,
         )
         for number, places in enumerate(places_of(header))
     ]
@@ -136,7 +142,7 @@ def _tiles_of(path: Path, header: Dataset, *, facts: bool) -> list[Frame]:
             position=tuple(position.tolist()),
             cosines=_numbers([header], "ImageOrientationPatient", 6),
             spacing=_numbers([header], "PixelSpacing", 2),
-            scaling=_scaling([header]),
+            scaling=_scaling([header]) or UNSCALED,
             pixels=kind,
             facts=told,
             is_tile=True,
@@ -176,11 +182,11 @@ def _numbers(places: Sequence[Dataset], keyword: str, count: int) -> tuple[float
     return numbers
 
 
-def _scaling(places: Sequence[Dataset]) -> tuple[float, float]:
+def _scaling(places: Sequence[Dataset]) -> tuple[float, float] | None:
     for place in places:
         if place.get("RescaleSlope") is not None:
             return float(place.RescaleSlope), float(place.get("RescaleIntercept") or 0)
-    return 1.0, 0.0
+    return None
 
 
 def _pixel_kind(header: Dataset) -> PixelKind:

@@ -48,3 +48,19 @@ def test_an_archive_says_where_and_in_what_its_vectors_were_computed(
     assert stored.provenance["device"] == "cpu"
     assert stored.provenance["dtype"] == "float32"
     assert stored.provenance["torch"] == torch.__version__
+
+
+def test_a_later_run_takes_the_weights_of_the_first_unless_it_names_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path | None] = []
+    monkeypatch.setattr("indexer.recipe.load_encoder", lambda _, *, weights, **__: asked.append(weights) or Cells())
+    mine, other = tmp_path / "mine.pth", tmp_path / "other.pth"
+    mine.touch()
+    for number, weights in enumerate((mine, None, other, None)):
+        other.touch()
+        write_scan(tmp_path / "scans" / f"{number}.nii.gz", number)
+        index([tmp_path / "scans"], home=tmp_path / "home", options=Options(components=4, weights=weights))
+    other.unlink()
+    index([tmp_path / "scans"], home=tmp_path / "home")
+    assert asked == [mine, mine, other, other, None]

@@ -104,6 +104,13 @@ def test_without_rescale_attributes_the_stored_numbers_stand(series: list[Path],
     assert volume.voxels.max() == 3000 + 1024
 
 
+def test_one_slice_without_the_rescale_attributes_of_the_others_is_refused(series: list[Path], edit: Edit) -> None:
+    edit(series[3], RescaleSlope=None, RescaleIntercept=None)
+    with pytest.raises(ReadError, match=f"1 of {len(series)} images without a rescale slope") as caught:
+        read_dicom(series)
+    assert caught.value.code == "unreadable"
+
+
 def test_monochrome1_is_turned_so_that_the_highest_is_brightest(
     tmp_path: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64], edit: Edit
 ) -> None:
