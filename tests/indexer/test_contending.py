@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 from raptor_search.archive import Archive
-from tests.databases import SQLITE_ONLY
 from tests.indexer.scans import write_scan
 
 SCANS = 5
 
 
-@SQLITE_ONLY
 def test_of_eight_indexers_started_at_once_one_works_and_seven_name_it(
     tmp_path: Path, key_file: Path, database: str
 ) -> None:
