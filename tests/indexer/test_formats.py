@@ -110,5 +110,5 @@ def test_a_participant_is_left_out_within_its_data_set_and_a_bare_name_in_all(tm
         one, two = archive.catalog.volumes([1, 2])
         assert one.patient_key != two.patient_key
         assert one.subject_key == two.subject_key == archive.key.digest("patient", "sub-01")
-        assert archive.catalog.ids(spec, None, one.patient_key).tolist() == [2]
-        assert archive.catalog.ids(spec, None, one.subject_key).tolist() == []
+        assert archive.catalog.patient_volumes(spec, one.patient_key).tolist() == [1]
+        assert archive.catalog.patient_volumes(spec, one.subject_key).tolist() == [1, 2]
