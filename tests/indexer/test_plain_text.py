@@ -39,8 +39,8 @@ def test_lines_and_cells_have_no_control_and_no_markup() -> None:
     assert "\x1b[31m" not in stream.getvalue()
 
 
-def test_colons_in_a_message_are_no_emoji(monkeypatch: pytest.MonkeyPatch) -> None:
-    for console in (parameters.out, parameters.err):
-        monkeypatch.setattr(console, "file", io.StringIO())
-        say(console, "--device cuda:-1: expected another; /data/:smile:/scan.nii")
-        assert console.file.getvalue() == "--device cuda:-1: expected another; /data/:smile:/scan.nii\n"  # type: ignore[attr-defined]
+def test_colons_in_a_message_are_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "--device cuda:-1: expected another; /data/:smile:/scan.nii"
+    say(parameters.out, text)
+    say(parameters.err, text)
+    assert tuple(capsys.readouterr()) == (f"{text}\n", f"{text}\n")
