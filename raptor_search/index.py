@@ -44,6 +44,9 @@ HNSW_FROM = 5_000_000
 TRAINING_ROWS = 40
 """Sketches for each list to train on: what FAISS calls enough (39), the rest of a large archive changes little."""
 
+SHARED_OUT_FROM = 128
+"""Lists that one query visits from which the cores take a part of them each; fewer are quicker than their start."""
+
 QUERY_BITS = 8
 """Bits of a query's numbers where it meets one-bit codes."""
 
@@ -222,6 +225,10 @@ class SketchIndex:
                 with self._card_lock:  # a card's memory is for one search at a time
                     _, found = self._card.search(data, wanted, params=settings)
             else:
+                if self._ivf:
+                    # Of one query over many lists the lists are shared out. Whatever another thread sets meanwhile,
+                    # the answer is the same.
+                    self._ivf.parallel_mode = int(len(data) == 1 and nprobe >= SHARED_OUT_FROM)
                 _, found = self._inner.search(data, wanted, params=settings)
         return [row[row >= 0] for row in found]
 

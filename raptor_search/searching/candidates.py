@@ -116,9 +116,11 @@ class Asked:
         unfiltered = self.serving.tuning.unfiltered
         if self.passing.selection.bits is None or self.passing.ids is None or unfiltered is None:
             return self._share
-        everyone = Selection().without(self.excluded)
-        (near,) = self._index.search(self._sketch, LOOKED_AT, nprobe=unfiltered.nprobe, selection=everyone)
-        hits = np.flatnonzero(np.isin(near, self.passing.holds(near)))
+        near = self._anyone(LOOKED_AT, unfiltered.nprobe)
+        if near is None:
+            everyone = Selection().without(self.excluded)
+            (near,) = self._index.search(self._sketch, LOOKED_AT, nprobe=unfiltered.nprobe, selection=everyone)
+        hits = np.flatnonzero(self.passing.passes(near))
         expected = near.size * self._share
         if hits.size <= expected + CHANCE * (expected * (1 - self._share)) ** 0.5:
             return self._share
@@ -158,18 +160,25 @@ class Asked:
     def _nearest(self, wanted: int, nprobe: int) -> Ids:
         index, query = self._index, self._sketch
         selection: Selection = self.passing.selection
-        if selection.is_all and self.excluded.size <= wanted and nprobe < index.lists:
-            # Cheaper than to look for each scan among the excluded: as many more, and those dropped.
-            (found,) = index.search(query, wanted + self.excluded.size, nprobe=nprobe)
-            kept: Ids = found[(found[:, np.newaxis] != self.excluded).all(axis=1)][:wanted]
-            if kept.size == wanted:
-                return kept
+        if selection.is_all and nprobe < index.lists and (found := self._anyone(wanted, nprobe)) is not None:
+            return found
         if self.excluded.size:
             selection = selection.without(self.excluded)
         (found,) = index.search(query, wanted, nprobe=nprobe, selection=selection)
         if found.size < wanted and nprobe < index.lists:
             (found,) = index.search(query, wanted, nprobe=index.lists, selection=selection)
         return found
+
+    def _anyone(self, wanted: int, nprobe: int) -> Ids | None:
+        """The nearest whatever the filter says, less the excluded; None where too many are excluded, or too few found.
+
+        It is cheaper than to look for each scan among the excluded: as many more, and those dropped.
+        """
+        if self.excluded.size > wanted:
+            return None
+        (found,) = self._index.search(self._sketch, wanted + self.excluded.size, nprobe=nprobe)
+        kept: Ids = found[(found[:, np.newaxis] != self.excluded).all(axis=1)][:wanted]
+        return kept if kept.size == wanted else None
 
     def _shortlisted(self, found: Ids, setting: Setting) -> Ids:
         if not setting.shortlist:

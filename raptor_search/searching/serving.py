@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from raptor_search.catalog import Catalog, Centring, Ids, IndexVersion, Moment, StoredSpec
 from raptor_search.errors import CatalogError, IndexFileError
@@ -48,10 +48,16 @@ class Passing:
 
     def holds(self, ids: Ids) -> Ids:
         """Those of some embedded scans that pass."""
-        if self.ids is None or not ids.size:
-            return ids
-        places = np.minimum(np.searchsorted(self.ids, ids), max(0, self.ids.size - 1))
-        return ids[self.ids[places] == ids] if self.ids.size else ids[:0]
+        return ids[self.passes(ids)] if ids.size else ids
+
+    def passes(self, ids: Ids) -> Bool[np.ndarray, " n"]:
+        """Whether each of some embedded scans does."""
+        if self.ids is None:
+            return np.ones(ids.size, np.bool_)
+        if not self.ids.size:
+            return np.zeros(ids.size, np.bool_)
+        passing: Bool[np.ndarray, " n"] = self.ids.take(np.searchsorted(self.ids, ids), mode="clip") == ids
+        return passing
 
 
 @dataclass(frozen=True, eq=False)

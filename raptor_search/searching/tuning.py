@@ -33,7 +33,7 @@ too."""
 Z = 1.645
 """One-sided 95%."""
 
-RERANK_STEPS = (12, 15, 20, 30, 50, 100, 150, 200, 300, 400, 800)
+RERANK_STEPS = (12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 400, 800)
 """Candidates to try."""
 
 SHORTLIST_STEPS = (15, 20, 30, 50, 100, 200)
@@ -237,7 +237,7 @@ class _Sweep:
 
     def _steps(self) -> Iterator[int]:
         lists = self.index.lists
-        yield from (n for n in (2**p for p in range(2, 17)) if n < lists)
+        yield from (n for p in range(2, 17) for n in (2**p, 3 * 2 ** (p - 1)) if n < lists)
         yield lists
 
     def _scan_bytes(self, nprobe: int) -> float:

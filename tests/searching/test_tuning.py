@@ -68,7 +68,7 @@ class Known:
     """An index whose answers are known: the more lists are visited, the earlier the true neighbours come."""
 
     lists, size, code_bytes = 16, 10_000, 100
-    waiting = {4: 150, 8: 60, 16: 5}  # noqa: RUF012
+    waiting = {4: 150, 6: 150, 8: 60, 12: 60, 16: 5}  # noqa: RUF012
 
     def search(self, queries, k, *, nprobe, selection):
         others = np.arange(9_000, 9_000 + self.waiting[nprobe])
@@ -79,7 +79,7 @@ class Known:
     ("vector_bytes", "nprobe", "rerank"),
     [
         (0, 4, 200),  # reading vectors costs nothing: many candidates out of few lists
-        (1_000, 8, 100),  # 200 of them cost 4 x 200 kB, 100 and four lists more 4 x 100 + 250 kB
+        (1_000, 8, 75),  # 200 of them cost 4 x 200 kB, 75 and four lists more 4 x 75 + 250 kB
         (100_000, 16, 15),  # it costs all: few out of many
     ],
 )
