@@ -101,7 +101,8 @@ class Asked:
         """What was measured on the index for such a filter; None where there is none, or nothing was measured."""
         if self.serving.index is None or self.serving.version is None:
             return None
-        return self.serving.tuning.at(self._share, self._share_nearby())
+        share, tuning = self._share, self.serving.tuning
+        return tuning.at(share, share if tuning.is_widest(share) else self._share_nearby())
 
     @property
     def _share(self) -> float:

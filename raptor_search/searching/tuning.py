@@ -110,6 +110,15 @@ class Tuning:
             chosen.add(max((n for n, s in enumerate(shares) if NEARLY * s >= nearby), default=0))
         return reduce(_wider, (self.settings[n] for n in sorted(chosen)))
 
+    def is_widest(self, share: float) -> bool:
+        """Whether `at` gives the same for a filter of this share, whatever it lets through near the query."""
+        mine = self.at(share, share)
+        return mine is not None and all(
+            one.nprobe <= mine.nprobe and 0 < one.rerank <= mine.rerank and one.shortlist == mine.shortlist
+            for one in self.settings
+            if one.share > share
+        )
+
 
 def _wider(one: Setting, other: Setting) -> Setting:
     """Settings that find what either finds, for the share of the other."""

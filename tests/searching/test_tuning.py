@@ -194,3 +194,12 @@ def test_the_bound_holds_the_truth_about_as_often_as_it_says(clumped):
         held += recall_bound(recalls, 10**9) <= rate
     assert binom.sf(held, 600, 0.93) < 0.9999  # not far above 95%, or the bound would be worthless ...
     assert held / 600 > 0.92  # ... and hardly below
+
+
+@pytest.mark.parametrize(("share", "is_widest"), [(1.0, True), (0.5, True), (0.4, True), (0.1, False), (0.01, True)])
+def test_where_likeness_cannot_matter_the_settings_are_the_same_whatever_is_near(share, is_widest):
+    of = [(1.0, 4, 12), (0.5, 512, 40), (0.1, 768, 30), (0.01, 1_024, 60)]
+    tuning = Tuning(tuple(Setting(part, nprobe, rerank, 0, 0.999, 0.995) for part, nprobe, rerank in of))
+    asked = {(at.nprobe, at.rerank) for near in np.linspace(share, 1, 50) if (at := tuning.at(share, near))}
+    assert tuning.is_widest(share) == is_widest
+    assert len(asked) == 1 or not is_widest
