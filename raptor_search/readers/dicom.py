@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from raptor_search.errors import ReadError
 from raptor_search.readers.dicom_decoding import stored_frames
 from raptor_search.readers.dicom_files import parse_dicom, pydicom_failures
-from raptor_search.readers.dicom_frames import Frame, frames_of, places_of
+from raptor_search.readers.dicom_frames import UNSCALED, Frame, frames_of, places_of
 from raptor_search.readers.dicom_geometry import Stack, doubles_message, stack_slices
 from raptor_search.readers.dicom_metadata import identity_of, metadata_of
 from raptor_search.readers.dicom_mosaic import mosaic_of, tiles
@@ -158,11 +158,11 @@ def _stacked(frames: Sequence[Frame], lie: Stack, turned: tuple[int, ...]) -> ND
 
 def _pixels(frames: Sequence[Frame], turned: tuple[int, ...]) -> NDArray[np.generic]:
     """Real-world values [slice, row, column] of frames in their order, `turned` axes of each image reversed."""
-    bare = sum(not frame.is_scaled for frame in frames)
+    bare = sum(frame.scaling is None for frame in frames)
     if 0 < bare < len(frames):
         raise ReadError("unreadable", f"{bare} of {len(frames)} images without a rescale slope that the others have")
     kinds = {frame.pixels for frame in frames}
-    scalings = {frame.scaling for frame in frames}
+    scalings = {frame.scaling or UNSCALED for frame in frames}
     dtype = np.result_type(*(scaled_dtype(kind.dtype, kind.bits, scalings) for kind in kinds))
     with pydicom_failures("pixel data"):
         out = empty((len(frames), *frames[0].size), dtype)
@@ -181,7 +181,7 @@ def _pixels(frames: Sequence[Frame], turned: tuple[int, ...]) -> NDArray[np.gene
                     padded[place] = np.flip(padding, turned)
                 one = upright(used_bits(one, frame.pixels, padding), frame.pixels)  # noqa: PLW2901
                 with slab(out, place) as target:
-                    rescale(np.flip(one, turned), frame.scaling, target)
+                    rescale(np.flip(one, turned), frame.scaling or UNSCALED, target)
         if places:
             raise ReadError("unreadable", f"{len(places)} of the frames that the header announces are not there")
     if padded is not None:

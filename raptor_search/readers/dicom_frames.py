@@ -13,13 +13,13 @@ from raptor_search.readers.dicom_facts import Facts, facts_of
 from raptor_search.readers.dicom_mosaic import is_mosaic, mosaic_of
 from raptor_search.volume import MAX_VOXELS
 
-__all__ = ["Frame", "PixelKind", "frames_of", "places_of"]
+__all__ = ["UNSCALED", "Frame", "PixelKind", "frames_of", "places_of"]
 
 QUANTITATIVE = frozenset({"CT", "PT"})
 """Modalities whose numbers mean something whatever the display polarity."""
 
 UNSCALED = (1.0, 0.0)
-"""Slope and intercept of a file that says neither."""
+"""Slope and intercept that a file without them means."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,10 @@ class Frame:
         position: LPS mm of the first pixel's centre.
         cosines: directions of a row and of a column.
         spacing: mm between rows and between columns.
-        scaling: rescale slope and intercept.
+        scaling: rescale slope and intercept; None where the file says neither.
         pixels: how the numbers are to be understood.
         facts: what tells it from other images of its position; empty where it was not asked for.
         is_tile: whether it is a tile of a mosaic.
-        is_scaled: whether the file says the scaling; 1 and 0 are taken where it does not.
     """
 
     path: Path
@@ -65,11 +64,10 @@ class Frame:
     position: tuple[float, ...]
     cosines: tuple[float, ...]
     spacing: tuple[float, ...]
-    scaling: tuple[float, float]
+    scaling: tuple[float, float] | None
     pixels: PixelKind
     facts: Facts = ()
     is_tile: bool = False
-    is_scaled: bool = True
 
 
 def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame]:
@@ -101,10 +99,9 @@ def frames_of(path: Path, header: Dataset, *, facts: bool = False) -> list[Frame
             position=_numbers(places, "ImagePositionPatient", 3),
             cosines=_numbers(places, "ImageOrientationPatient", 6),
             spacing=_numbers(places, "PixelSpacing", 2),
-            scaling=_scaling(places) or UNSCALED,
+            scaling=_scaling(places),
             pixels=kind,
             facts=facts_of(places) if facts else (),
-            is_scaled=_scaling(places) is not None,
         )
         for number, places in enumerate(places_of(header))
     ]
@@ -142,7 +139,7 @@ def _tiles_of(path: Path, header: Dataset, *, facts: bool) -> list[Frame]:
             position=tuple(position.tolist()),
             cosines=_numbers([header], "ImageOrientationPatient", 6),
             spacing=_numbers([header], "PixelSpacing", 2),
-            scaling=_scaling([header]) or UNSCALED,
+            scaling=_scaling([header]),
             pixels=kind,
             facts=told,
             is_tile=True,

@@ -161,17 +161,19 @@ class Asked:
     def _nearest(self, wanted: int, nprobe: int) -> Ids:
         index, query = self._index, self._sketch
         selection: Selection = self.passing.selection
-        if selection.is_all and nprobe < index.lists and (found := self._anyone(wanted, nprobe)) is not None:
+        found = self._anyone(wanted, nprobe) if selection.is_all and nprobe < index.lists else None
+        if found is not None and found.size == wanted:
             return found
         if self.excluded.size:
             selection = selection.without(self.excluded)
-        (found,) = index.search(query, wanted, nprobe=nprobe, selection=selection)
+        if found is None:
+            (found,) = index.search(query, wanted, nprobe=nprobe, selection=selection)
         if found.size < wanted and nprobe < index.lists:
             (found,) = index.search(query, wanted, nprobe=index.lists, selection=selection)
         return found
 
     def _anyone(self, wanted: int, nprobe: int) -> Ids | None:
-        """The nearest whatever the filter says, less the excluded; None where too many are excluded, or too few found.
+        """The nearest whatever the filter says, less the excluded; None where too many are excluded.
 
         It is cheaper than to look for each scan among the excluded: as many more, and those dropped.
         """
@@ -179,7 +181,7 @@ class Asked:
             return None
         (found,) = self._index.search(self._sketch, wanted + self.excluded.size, nprobe=nprobe)
         kept: Ids = found[(found[:, np.newaxis] != self.excluded).all(axis=1)][:wanted]
-        return kept if kept.size == wanted else None
+        return kept
 
     def _shortlisted(self, found: Ids, setting: Setting) -> Ids:
         if not setting.shortlist:

@@ -227,7 +227,7 @@ def test_simpleitk_reads_the_same_of_a_real_enhanced_ct_of_two_slices(multiframe
     stored = list(stored_frames(path))
     assert len(frames) == len(stored) == image.GetSize()[2] == 2
     for number, (frame, pixels) in enumerate(zip(frames, stored, strict=True)):
-        slope, intercept = frame.scaling
+        slope, intercept = frame.scaling or (1.0, 0.0)
         np.testing.assert_array_equal(pixels * slope + intercept, sitk.GetArrayViewFromImage(image)[number])
         assert frame.position == pytest.approx(image.TransformIndexToPhysicalPoint((0, 0, number)), abs=MM)
         row, column = np.array(frame.cosines).reshape(2, 3) * np.array(frame.spacing)[::-1, None]
